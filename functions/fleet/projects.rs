@@ -101,8 +101,8 @@ fn made(
     for (name, pool) in asked {
         let pool = match pool {
             CreatePool::Pull { backend } => {
-                if let Some(name) = &backend {
-                    Backend::named(name).map_err(|message| {
+                if let Some(backend) = &backend {
+                    Backend::named(backend).map_err(|message| {
                         Problem::invalid(format!("pools.{name}.backend"), message)
                     })?;
                 }

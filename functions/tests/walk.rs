@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::audit::catalogue::{CATALOGUE, Class};
+use sealfleet_domain::capability::BACKENDS;
 use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::run::{Run, RunState};
 use sealfleet_fargate::names::task_id;
@@ -31,7 +32,7 @@ const READS: [(&str, &str); 9] = [
     ),
     (
         "POST /v1/heartbeats",
-        "it moves the end of leases that are held",
+        "it moves the end of leases that are held; one that tells other sandboxes has its event (`tells`)",
     ),
     (
         "POST /v1/queue-credentials",
@@ -118,6 +119,20 @@ impl Walk {
         assert_eq!(told == 0, reads, "{route} wrote {told} entries");
         self.met.insert(route);
         body
+    }
+
+    /// Sends a heartbeat that tells of sandboxes, and answers how many entries it wrote.
+    async fn tells(&self, worker: &str) -> usize {
+        let beat = json!({ "leases": [], "sandboxes": { "backends": [BACKENDS[0].name] } });
+        let request = Sent {
+            credential: worker.to_owned(),
+            body: Some(beat.to_string()),
+            ..Sent::default()
+        };
+        let before = self.world.seen().entries;
+        let (status, body) = self.world.send("POST", "/v1/heartbeats", request).await;
+        assert_eq!(status, 200, "{body}");
+        self.world.seen().entries - before
     }
 
     async fn stored(&self, run: &str) -> Run {
@@ -376,6 +391,8 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
             json!({ "leases": [lease] }),
         )
         .await;
+        // The first heartbeat tells something new; the second does not.
+        assert_eq!(walk.tells(worker).await, usize::from(id == "a"));
         let with = |more: &Value| {
             let mut body = lease.clone();
             body.as_object_mut()

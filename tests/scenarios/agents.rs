@@ -10,7 +10,7 @@ use sealfleet_test_stack::agents::have_codex;
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged, step};
 use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
-use sealfleet_test_stack::{Claimed, Failure, Outcome, Project, Stack, ensure, ensure_eq, unique};
+use sealfleet_test_stack::{Claimed, Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
 
 use crate::seen::with_profile;

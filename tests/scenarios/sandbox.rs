@@ -45,7 +45,7 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     let identity = format!(r#"{sees} && {hidden} && test "$(id -u)" != 0"#);
     let shell = |pool: &str, mode: &str, script: &str, needs: &[&str]| json!({ "pool": pool, "mode": mode, "command": ["sh", "-c", script], "needs": needs });
     let agent = json!({
-        "pool": PULL, "mode": "full",
+        "pool": PULL, "mode": "full", "command": [],
         "agent": { "cli": "custom", "prompt": "what to do", "args": ["sh", "-c", identity] },
     });
     for (profile, seeing, steps) in [

@@ -261,6 +261,8 @@ fn api_and_queue_are_reached_by_the_proxy_and_the_host_is_told() {
     let (address, told) = proxy(move |line| {
         if line.contains("queue-credentials") {
             key.clone()
+        } else if line.contains("heartbeats") {
+            json!({ "status": "approved", "leases": [] })
         } else {
             std::thread::sleep(Duration::from_millis(200));
             json!({})
@@ -297,9 +299,12 @@ fn api_and_queue_are_reached_by_the_proxy_and_the_host_is_told() {
     });
     let telemetry = telemetry.unwrap_or_else(|| panic!("{log:?}"));
     let next = || told.recv_timeout(Duration::from_secs(20)).unwrap();
-    let first = next();
-    let api = "POST http://127.0.0.1:9/v1/queue-credentials HTTP/1.1";
-    assert_eq!(first, api);
+    for route in ["heartbeats", "queue-credentials"] {
+        assert_eq!(
+            next(),
+            format!("POST http://127.0.0.1:9/v1/{route} HTTP/1.1")
+        );
+    }
     // The queue's answer is counted once the next request is sent.
     for _ in 0..2 {
         let line = next();

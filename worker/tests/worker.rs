@@ -404,7 +404,11 @@ async fn a_step_is_claimed_kept_alive_and_reported_with_its_fence() {
     assert_eq!(reported[0].output_cut_bytes, 7);
     assert_eq!(reported[0].redactions[0].count, 2);
     let beats = stage.control.beats.lock().unwrap();
-    assert_eq!(beats.len(), 6, "one each 10 seconds, none without a lease");
+    assert_eq!(
+        beats.len(),
+        7,
+        "one at once, then one each 10 seconds, none without a lease"
+    );
     assert!(stage.stopped().is_empty());
 }
 
@@ -494,10 +498,12 @@ async fn a_step_whose_worker_stops_has_a_grace_within_its_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn without_heartbeats_a_sandbox_dies_with_its_lease() {
-    for beat in [Beat::Unreachable, Beat::Hanging] {
+    // The first heartbeat is waited for, five seconds at the most, before anything is claimed.
+    for (beat, claimed) in [(Beat::Unreachable, 0), (Beat::Hanging, 5)] {
         let stage = Stage::new(vec![Ok(claim(30, 600))]).beats(beat);
         stage.work_for(60).await;
-        assert_eq!(stage.stopped(), [(30, 0)], "not before, not after");
+        let end = claimed + 30;
+        assert_eq!(stage.stopped(), [(end, 0)], "not before, not after");
         assert!(stage.reported().is_empty());
     }
 }
@@ -519,8 +525,11 @@ async fn one_good_heartbeat_in_time_keeps_the_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_revoked_worker_kills_everything_and_ends() {
     for code in [Code::WorkerRevoked, Code::Unauthenticated] {
-        let stage = Stage::new(vec![Ok(claim(30, 600))]).beats(Beat::Refused(code));
-        assert_eq!(stage.worker().await.unwrap(), End::NotAllowed);
+        let stage = Stage::new(vec![Ok(claim(30, 600))]);
+        let worker = stage.worker();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        *stage.control.heartbeat.lock().unwrap() = Beat::Refused(code);
+        assert_eq!(worker.await.unwrap(), End::NotAllowed);
         assert_eq!(
             (stage.stopped(), stage.reported().len()),
             (vec![(10, 0)], 0)

@@ -72,10 +72,14 @@ pub enum OnSecret {
 #[serde(deny_unknown_fields)]
 struct Whole {
     path: WorkspacePath,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     to: Destination,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     on_secret: OnSecret,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Artifact {
@@ -137,7 +141,7 @@ impl Serialize for Artifact {
             to,
             on_secret,
         } = self.clone();
-        if self == &Self::from(path.clone()) {
+        if is_default(&to) && is_default(&on_secret) {
             return path.serialize(serializer);
         }
         let whole = Whole {
@@ -331,8 +335,9 @@ mod tests {
     #[test]
     fn an_artifact_is_written_as_short_as_it_can_be() {
         let short = json!("out");
-        let tell = json!({ "path": "out", "to": "project", "on_secret": "tell" });
-        for written in [short.clone(), tell] {
+        let tell = json!({ "path": "out", "on_secret": "tell" });
+        let stays = json!({ "path": "out", "to": "local" });
+        for written in [short.clone(), tell, stays] {
             let artifact = read(written.clone()).expect("an artifact");
             assert_eq!(json!(artifact), written);
         }

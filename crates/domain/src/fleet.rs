@@ -291,7 +291,7 @@ pub struct Worker {
 #[serde(deny_unknown_fields)]
 pub struct Sandboxes {
     /// The sandbox backends that it has.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::backends"))]
     pub backends: BTreeSet<String>,
     /// The variants of sandbox images that it has.

@@ -269,7 +269,7 @@ schemas! {
 
 /// Sandbox backends of a worker.
 pub fn backends(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": backend_name(generator), "uniqueItems": true, "maxItems": BACKENDS.len() })
+    json_schema!({ "type": "array", "items": backend_name(generator), "maxItems": BACKENDS.len() })
 }
 
 /// A sandbox backend.
@@ -289,7 +289,6 @@ pub fn image_variants(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "items": { "type": "string", "pattern": "^[!-<>-~]+$", "maxLength": limits::LABEL_BYTES },
-        "uniqueItems": true,
         "maxItems": limits::IMAGE_VARIANTS,
     })
 }
@@ -344,7 +343,7 @@ pub fn input_path(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of environment variables.
 pub fn env_names(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": env_key(), "uniqueItems": true, "maxItems": limits::CASCADE_SECRETS })
+    json_schema!({ "type": "array", "items": env_key(), "maxItems": limits::CASCADE_SECRETS })
 }
 
 /// What a step is to leave: the path of a file or directory, or that with where it goes.

@@ -4,8 +4,8 @@
 use sealfleet_domain::hash::ContentHash;
 use serde_json::{Value, json};
 
-use super::{Hand, merged, run_of, step, text};
-use crate::world::{CRM, Who, World};
+use super::{Hand, beside, merged, run_of, step, text};
+use crate::world::{Who, World};
 
 fn kept(name: &str, bytes: u64) -> Value {
     json!({ "name": name, "bytes": bytes, "sha256": ContentHash::of(name.as_bytes()), "to": "project" })
@@ -30,6 +30,18 @@ async fn ended(world: &World, hand: &Hand, lease: &Value, files: usize) {
 
 fn leaving() -> Value {
     json!({ "artifacts": ["out", { "path": "cache", "to": "local" }] })
+}
+
+/// A run whose step `only` has left more files than a page lists.
+pub async fn left_many(world: &World) -> String {
+    let hand = world.hand(&json!({})).await;
+    let run = world.enqueued_step(&leaving()).await;
+    let (lease, prefix) = begun(world, &hand, &run, "only").await;
+    let files: Vec<Value> = (0..101).map(|at| kept(&format!("out/{at}"), 1)).collect();
+    let manifest = json!({ "files": files });
+    world.store(&prefix, "artifacts.json", manifest.to_string().as_bytes());
+    ended(world, &hand, &lease, files.len()).await;
+    run
 }
 
 #[tokio::test]
@@ -189,27 +201,29 @@ async fn what_is_found_in_artifacts_is_on_record_by_names() {
     let world = World::new().await;
     let admin = world.credential(Who::Admin);
     let hand = world.hand(&json!({})).await;
+    let key = "API_KEY";
+    let secrets = json!({ "secrets": { key: beside("api") } });
+    world.profile("beside", &secrets).await;
     let identity = merged(&step("only", &json!({ "mode": "identity" })), &leaving());
-    let run = merged(&run_of(&[identity]), &json!({ "profile": CRM }));
+    let run = merged(&run_of(&[identity]), &json!({ "profile": "beside" }));
     let run = world.enqueued(run).await;
     let claim = json!({ "run_id": run, "step_id": "only" });
     let claimed = world
         .ok(&hand.credential, "POST /v1/claims", claim.clone())
         .await;
-    let secret = claimed["secrets"][0].clone();
-    let key = text(&secret, "name");
+    let version = claimed["secrets"][0]["version"].clone();
     let lease = merged(&claim, &json!({ "fence": claimed["fence"] }));
-    let resolved = json!({ key.clone(): secret["version"] });
+    let resolved = json!({ key: version });
     let start = merged(&lease, &json!({ "sandbox": "s", "resolved": resolved }));
     world.ok(&hand.credential, "POST /v1/starts", start).await;
     let found = |name: &str, keys: &[&str]| json!({ "name": name, "keys": keys, "withheld": true });
     let end = merged(&lease, &json!({ "state": "succeeded" }));
     let refused = (400, "invalid_request");
     for bad in [
-        json!({ "artifact_secrets": vec![found("a", &[&key]); 21] }),
+        json!({ "artifact_secrets": vec![found("a", &[key]); 21] }),
         json!({ "artifact_secrets": [found("a", &["not a name"])] }),
-        json!({ "artifact_secrets": [found("../a", &[&key])] }),
-        json!({ "artifact_secrets": [found("a\u{1b}[2J", &[&key])] }),
+        json!({ "artifact_secrets": [found("../a", &[key])] }),
+        json!({ "artifact_secrets": [found("a\u{1b}[2J", &[key])] }),
         json!({ "artifacts": { "files": 501, "bytes": 1 } }),
         json!({ "artifacts": { "files": 1, "bytes": 1_073_741_825_u64 } }),
     ] {
@@ -218,7 +232,7 @@ async fn what_is_found_in_artifacts_is_on_record_by_names() {
             .await;
     }
     let told = json!([
-        found("out/a", &[&key, "NOT_OF_THE_STEP"]),
+        found("out/a", &[key, "NOT_OF_THE_STEP"]),
         found("out/b", &["NOT_OF_THE_STEP"])
     ]);
     let report = merged(&end, &json!({ "artifact_secrets": told }));
@@ -229,7 +243,7 @@ async fn what_is_found_in_artifacts_is_on_record_by_names() {
     }
     let events = world.events(&run, "artifact.contains_secret").await;
     assert_eq!(events.len(), 1, "{events:?}");
-    assert_eq!(events[0]["files"], json!([found("out/a", &[&key])]));
+    assert_eq!(events[0]["files"], json!([found("out/a", &[key])]));
     let by_key = world
         .get(
             admin,

@@ -55,7 +55,7 @@ steps[0].files.a/../../b            @{"files":{"a/../../b":{"text":"do-not-repea
 steps[0].files..sealfleet/result.json @{"files":{".sealfleet/result.json":{"text":"do-not-repeat"}}}
 steps[0].files                      @{"files":{"a":{"text":"do-not-repeat"},"a/b":{"text":""}}}
 steps[0].files.a                    @{"files":{"a":"do-not-repeat"}}
-steps[0].files.a                    @{"files":{"a":{"texts":"do-not-repeat"}}}
+steps[0].files.a.texts              @{"files":{"a":{"texts":"do-not-repeat"}}}
 steps                               @{"files":{"a":{"text":"v*32768"}}}
 steps                               @{"stdin":{"text":"v*32769"}}
 steps[0].stdin                      @{"stdin":"do-not-repeat"}

@@ -198,13 +198,12 @@ async fn a_dead_step_is_put_back_only_if_its_uploads_stay() {
     let upload_id = uploaded(&world, b"x", Some(b"x")).await;
     let run = with_file(
         &upload_id,
-        &json!({ "ttl_seconds": 3600, "max_attempts": 1 }),
+        &json!({ "requires": { "region": "mars" }, "ttl_seconds": 90 }),
     );
     let run = world.enqueued(run).await;
     let dies = async || {
         for _ in 0..2 {
-            world.time_goes_by(61);
-            world.sweep().await;
+            world.leases_run_out().await;
         }
         assert_eq!(world.step(&run).await["state"], "dead");
     };

@@ -2,7 +2,7 @@
 //! cascades. They need neither AWS nor processes, and keep the numbers of the acceptance list;
 //! `tests/scenarios` has the others.
 
-mod artifacts;
+pub mod artifacts;
 mod bad_input;
 mod cascade;
 mod deletion;

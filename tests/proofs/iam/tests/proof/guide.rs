@@ -75,7 +75,11 @@ fn links_lead_somewhere() {
 #[test]
 fn files_and_scenarios_that_are_named_are_there() {
     let mut scenarios = String::new();
-    for room in ["tests/scenarios", "functions/tests/semantics"] {
+    for room in [
+        "tests/scenarios",
+        "tests/conformance",
+        "functions/tests/semantics",
+    ] {
         for entry in std::fs::read_dir(sealfleet_iam::root().join(room)).unwrap() {
             let file = entry.unwrap().path();
             if file.extension().is_some_and(|ending| ending == "rs") {
