@@ -161,13 +161,18 @@ def a_queue_cannot_take_every_slot_of_its_function(t):
 @rule(lambda t: props(t.project, "DispatchMapping").update(FilterCriteria={"Filters": [{"Pattern": "{}"}]}),
       lambda t: props(t.control, "ExportMapping").update(FilterCriteria={"Filters": [{"Pattern": "{}"}]}),
       lambda t: props(t.control, "TrailMapping")["FilterCriteria"]["Filters"].pop(),
-      lambda t: props(t.control, "TrailMapping")["FilterCriteria"]["Filters"][0].update(Pattern='{"dynamodb":{"Keys":{"pk":{"S":["PRJ#a"]}}}}'))
-def no_event_source_filters_since_it_would_delete_the_rest_save_for_rows_without_entries(t):
-    # A row that carries entries, or did before the change.
-    marked = [{"dynamodb": {image: {"trail": {"S": ["1"]}}}} for image in ("NewImage", "OldImage")]
+      lambda t: props(t.control, "TrailMapping")["FilterCriteria"]["Filters"][0].update(Pattern='{"dynamodb":{"Keys":{"pk":{"S":["PRJ#a"]}}}}'),
+      lambda t: props(t.control, "NotifyMapping")["FilterCriteria"]["Filters"][0].update(Pattern='{"dynamodb":{"NewImage":{"left":{"N":["1"]}}}}'))
+def no_event_source_filters_since_it_would_delete_the_rest_save_for_rows_that_are_no_news(t):
+    wanted = {
+        # A row that carries entries, or did before the change.
+        "TrailMapping": [{image: {"trail": {"S": ["1"]}}} for image in ("NewImage", "OldImage")],
+        # A run of which no step is left.
+        "NotifyMapping": [{"NewImage": {"left": {"N": ["0"]}}}],
+    }
     for name, mapping in t.mappings():
         filters = mapping["Properties"].get("FilterCriteria", {}).get("Filters", [])
-        if [json.loads(one["Pattern"]) for one in filters] != (marked if name == "TrailMapping" else []):
+        if [json.loads(one["Pattern"]) for one in filters] != [{"dynamodb": one} for one in wanted.get(name, [])]:
             yield name
 
 
@@ -286,11 +291,12 @@ def an_installation_can_run_on_restored_tables(t):
       lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"][1].append({"Ref": "ExportRole"}),
       lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"].reverse(),
       lambda t: props(t.control, "ClosedDenies")["PolicyDocument"]["Statement"][0].update(Action=["dynamodb:PutItem"]))
-def a_closed_installation_only_fills_the_archive(t):
+def a_closed_installation_only_passes_on_what_its_streams_bring(t):
     policy = props(t.control, "ClosedDenies")
     condition, closed, opened = policy["Roles"]["Fn::If"]
     # The document of the API is in no table.
-    others = {name.removesuffix("Function") + "Role" for name, _ in t.functions()} - {"TrailRole", "ExportRole", "OpenapiRole"}
+    open_ones = {"TrailRole", "ExportRole", "NotifyRole", "OpenapiRole"}
+    others = {name.removesuffix("Function") + "Role" for name, _ in t.functions()} - open_ones
     if (condition, opened) != ("IsClosed", {"Ref": "AWS::NoValue"}) or {role["Ref"] for role in closed} != others:
         yield "ClosedDenies"
     if policy["PolicyDocument"]["Statement"] != [{"Sid": "NoTables", "Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}]:
@@ -305,6 +311,7 @@ def a_closed_installation_only_fills_the_archive(t):
       lambda t: props(t.control, "ExportMapping").update(MaximumRetryAttempts=-1),
       lambda t: props(t.control, "ExportMapping").update(MaximumRecordAgeInSeconds=86400),
       lambda t: props(t.control, "TrailMapping").pop("MaximumRecordAgeInSeconds"),
+      lambda t: props(t.control, "NotifyMapping").pop("MaximumRecordAgeInSeconds"),
       lambda t: props(t.control, "ExportMapping").pop("DestinationConfig"))
 def a_bad_record_does_not_hold_up_the_stream_for_ever(t):
     for name, mapping in t.mappings():
@@ -313,8 +320,8 @@ def a_bad_record_does_not_hold_up_the_stream_for_ever(t):
         found = mapping["Properties"]
         if not found.get("BisectBatchOnFunctionError"):
             yield f"{name}: no bisection"
-        # trail is retried until the records are too old: it fails on no record, only when a table does not answer.
-        if name != "TrailMapping" and not 0 <= found.get("MaximumRetryAttempts", -1) <= 100:
+        # These two are retried until the records are too old: they fail on no record, only when a table or the bus does not answer.
+        if name not in ("TrailMapping", "NotifyMapping") and not 0 <= found.get("MaximumRetryAttempts", -1) <= 100:
             yield f"{name}: unbounded retries"
         if not 0 < found.get("MaximumRecordAgeInSeconds", -1) < 86400:
             yield f"{name}: a record may be tried until the stream has dropped it"
