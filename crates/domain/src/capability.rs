@@ -116,6 +116,8 @@ pub struct Backend {
 pub enum Egress {
     /// Nothing.
     None,
+    /// What the step's egress policy allows, by the proxy of its sandbox.
+    Policy,
     /// All that the machine or the subnet around it can reach.
     Host,
 }
@@ -206,7 +208,7 @@ pub static PULL: Host = Host {
         Carries::LocalArtifacts,
     ],
     schemes: &[&BUILTIN],
-    egress: &[Egress::None, Egress::Host],
+    egress: &[Egress::None, Egress::Policy, Egress::Host],
     sizes: &[],
     backends: &BACKENDS,
 };
@@ -216,7 +218,7 @@ pub static BUBBLEWRAP: Backend = Backend {
     name: "bubblewrap",
     runs: "bubblewrap 0.8 or newer",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    egress: &[Egress::None, Egress::Host],
+    egress: &[Egress::None, Egress::Policy, Egress::Host],
 };
 
 /// Containers of an engine that the worker reaches over its unix socket.
@@ -224,7 +226,7 @@ pub static DOCKER: Backend = Backend {
     name: "docker",
     runs: "Docker Engine 20.10 or newer, one container a step",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    egress: &[Egress::None, Egress::Host],
+    egress: &[Egress::None, Egress::Policy, Egress::Host],
 };
 
 /// ECS Fargate. Sizes: ECS Developer Guide, "Troubleshoot Amazon ECS task definition invalid CPU or

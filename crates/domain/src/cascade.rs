@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::Acl;
+use crate::egress::Policy;
 use crate::names::{ProfileName, WorkflowName};
 use crate::profile::{InvalidProfile, Profile, check_env};
 use crate::reference::{ProfileRef, Reference};
@@ -108,6 +109,8 @@ pub struct Resolved {
     pub sealed: BTreeMap<String, Origin>,
     /// The secrets that each tool sees. `None` when no profile limits tools.
     pub tools: Option<Acl>,
+    /// The hosts that steps may reach. `None` when no profile says.
+    pub egress: Option<Policy>,
 }
 
 /// Why a cascade cannot be resolved.
@@ -226,7 +229,9 @@ pub fn resolve(
         outcome.remove(&content.remove, &origin);
         outcome.seal(&content.secrets, &origin);
         outcome.set(&content.env, &origin)?;
-        outcome.narrow(content.tools.as_ref());
+        outcome.tools = narrowed(outcome.tools.take(), content.tools.as_ref(), Acl::narrowed_by);
+        let egress = content.egress.as_ref();
+        outcome.egress = narrowed(outcome.egress.take(), egress, Policy::narrowed_by);
     }
     let origin = Origin {
         level: Level::Run,
@@ -305,14 +310,13 @@ impl Resolved {
         }
         Ok(())
     }
+}
 
-    fn narrow(&mut self, tools: Option<&Acl>) {
-        let Some(tools) = tools else { return };
-        self.tools = Some(
-            self.tools
-                .as_ref()
-                .map_or_else(|| tools.clone(), |lower| lower.narrowed_by(tools)),
-        );
+/// What the lower levels and one more leave over, where any of them says.
+fn narrowed<T: Clone>(lower: Option<T>, own: Option<&T>, both: fn(&T, &T) -> T) -> Option<T> {
+    match (lower, own) {
+        (Some(lower), Some(own)) => Some(both(&lower, own)),
+        (lower, own) => lower.or_else(|| own.cloned()),
     }
 }
 

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::{Acl, sees};
-use crate::capability::Host;
+use crate::capability::{Egress, Host};
 use crate::cascade::{Layer, Level, Overrides, Resolved};
+use crate::egress::Policy;
 use crate::names::ToolName;
 use crate::reference::{ProfileRef, Reference, SecretUri};
 
@@ -77,6 +78,9 @@ pub struct Identity {
     /// What tools see, where any profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
+    /// The hosts that a step may reach, where any profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Policy>,
 }
 
 /// The changes to a step's identity between its enqueue and its start, by key.
@@ -92,6 +96,9 @@ pub struct Drift {
     /// Plain knobs that were added, removed or changed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub knobs: BTreeSet<String>,
+    /// Whether it may reach other hosts than before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
 }
 
 impl Identity {
@@ -128,6 +135,7 @@ impl Identity {
                 .collect(),
             secrets: secrets.collect(),
             tools: resolved.tools,
+            egress: resolved.egress,
         }
     }
 
@@ -190,12 +198,28 @@ impl Identity {
             removed: missing(&before, &after),
             rotated: rotated.collect(),
             knobs: knobs.collect(),
+            egress: self.egress != now.egress,
         };
         (drift != Drift::default()).then_some(drift)
     }
 }
 
 impl Host {
+    /// Whether its sandboxes can be held to this policy.
+    ///
+    /// # Errors
+    /// That they cannot, and the remedy.
+    pub fn check_egress(&self, policy: Option<&Policy>) -> Result<(), String> {
+        match policy {
+            None => Ok(()),
+            Some(_) if self.egress.contains(&Egress::Policy) => Ok(()),
+            Some(policy) => Err(format!(
+                "a {} pool cannot hold a step to its egress policy ({policy}) yet; use a pull pool, or a profile without `egress`",
+                self.name
+            )),
+        }
+    }
+
     /// Whether its sandboxes can resolve all of these secrets.
     ///
     /// # Errors

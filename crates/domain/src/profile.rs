@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::acl::{ALL, Acl};
 use crate::capability::{Names, Versions};
 use crate::clock::Timestamp;
+use crate::egress::Policy;
 use crate::labels::Labels;
 use crate::limits;
 use crate::names::{ProfileName, WorkflowName, is_env_key};
@@ -58,6 +59,10 @@ pub struct Content {
     /// The secrets that each tool sees. Absent: every tool sees all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
+    /// Which hosts a step may reach. Levels narrow each other: it reaches what all of them allow.
+    /// Absent: this profile leaves it to the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Policy>,
 }
 
 /// A rule that a profile breaks.
@@ -107,6 +112,9 @@ impl Content {
                 "allowed_workflows",
                 format!("{} workflows at most", limits::WORKFLOWS),
             ));
+        }
+        if let Some(egress) = &self.egress {
+            egress.check().map_err(|message| invalid("egress", message))?;
         }
         self.tools.as_ref().map_or(Ok(()), check_tools)
     }
