@@ -134,6 +134,7 @@ fn granted(
         timeout_seconds: step.spec.timeout_seconds,
         backend: step.spec.requires.get(BACKEND).map(str::to_owned),
         image: step.spec.requires.get(IMAGE).map(str::to_owned),
+        egress: identity.egress,
     })
 }
 

@@ -72,7 +72,7 @@ async fn enqueue(
     }
     let project = project?;
     let profiles = project.cascade.levels(&new.workflow, new.profile.as_ref());
-    let steps = validate::steps(&new, &project, !profiles.is_empty())?;
+    let mut steps = validate::steps(&new, &project, !profiles.is_empty())?;
     let labels = Labels::checked(new.labels.clone())
         .map_err(|error| Problem::invalid("labels", error.to_string()))?;
     let identity = if let Some(sealed) = sealed {
@@ -84,7 +84,9 @@ async fn enqueue(
             profiles,
             steps: &steps,
         };
-        Some(new_run.identity(sealed).await?)
+        let identity = new_run.identity(sealed).await?;
+        resolve::require_egress(&mut steps, &identity);
+        Some(identity)
     } else {
         None
     };

@@ -7,8 +7,10 @@ use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::StepId;
 use sealfleet_domain::cascade::{CascadeError, Level, resolve};
-use sealfleet_domain::fleet::Project;
+use sealfleet_domain::egress::Policy;
+use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::identity::Identity;
+use sealfleet_domain::labels::{EGRESS, EGRESS_POLICY};
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::StepSpec;
@@ -65,8 +67,13 @@ impl NewRun<'_> {
         let mut seen = BTreeSet::new();
         for (step_id, step) in identity_steps(self.steps) {
             let secrets = identity.seen_by(step.tool.as_ref()).secrets;
-            let pool = self.project.pools.get(&step.pool);
-            if let Some(Err(detail)) = pool.map(|pool| pool.host().check_secrets(&secrets)) {
+            let host = self.project.pools.get(&step.pool).map(Pool::host);
+            let egress = identity.egress.as_ref();
+            let can = host.map_or(Ok(()), |host| {
+                host.check_egress(egress)?;
+                host.check_secrets(&secrets)
+            });
+            if let Err(detail) = can {
                 return Err(Problem::invalid(format!("steps.{step_id}.pool"), detail).into());
             }
             seen.extend(secrets.into_iter().map(|secret| secret.uri));
@@ -122,6 +129,17 @@ impl NewRun<'_> {
             .ledger
             .denied_run(scope, actor, workflow, profiles, reason)
             .await
+    }
+}
+
+/// Sends the steps that may reach anything to workers that hold them to it.
+pub(super) fn require_egress(steps: &mut BTreeMap<StepId, StepSpec>, identity: &Identity) {
+    let reaches = |policy: &Policy| *policy != Policy::None;
+    if !identity.egress.as_ref().is_some_and(reaches) {
+        return;
+    }
+    for step in steps.values_mut().filter(|step| step.mode.sees_identity()) {
+        step.requires = std::mem::take(&mut step.requires).with(EGRESS, EGRESS_POLICY);
     }
 }
 

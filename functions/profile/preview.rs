@@ -45,6 +45,7 @@ pub(super) async fn of(
         profiles: identity.profiles,
         keys,
         removed: outcome.removed,
+        egress: outcome.egress,
     })
 }
 

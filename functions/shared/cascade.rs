@@ -91,6 +91,11 @@ pub async fn at_start(
         Err(Unresolved::Refused(failure)) => return Ok(Fresh::Refused(failure)),
         Err(Unresolved::Failed(error)) => return Err(error),
     };
+    if let Err(detail) = host.check_egress(identity.egress.as_ref()) {
+        return Ok(Fresh::Refused(Failure::ProfileRefused {
+            detail: Failure::detail(&detail),
+        }));
+    }
     if let Err(detail) = host.check_secrets(&identity.secrets) {
         return Ok(Fresh::Refused(Failure::SecretUnavailable {
             cause: None,

@@ -9,7 +9,7 @@ use crate::cascade::Bindings;
 use crate::clock::Timestamp;
 use crate::hash::SecretHash;
 use crate::ids::{EnrolmentKeyId, WorkerId};
-use crate::labels::{BACKEND, IMAGE, Labels, model_matches};
+use crate::labels::{BACKEND, EGRESS, EGRESS_POLICY, IMAGE, Labels, model_matches};
 use crate::limits;
 use crate::names::{PoolName, ProjectId};
 use crate::step::{Mode, StepSpec};
@@ -301,12 +301,15 @@ pub struct Sandboxes {
         schemars(schema_with = "crate::schema::image_variants")
     )]
     pub images: BTreeSet<String>,
+    /// Whether it holds sandboxes to an egress policy, by a proxy beside each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
 }
 
 impl Sandboxes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.backends.is_empty() && self.images.is_empty()
+        self.backends.is_empty() && self.images.is_empty() && !self.egress
     }
 
     /// Whether these can be a worker's.
@@ -424,6 +427,7 @@ impl Worker {
         match key {
             BACKEND => self.sandboxes.backends.contains(value),
             IMAGE => self.sandboxes.images.contains(value),
+            EGRESS => self.sandboxes.egress && value == EGRESS_POLICY,
             key => self.labels.has(key, value),
         }
     }

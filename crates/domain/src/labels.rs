@@ -14,6 +14,11 @@ pub const SANDBOX_PREFIX: &str = "sandbox.";
 pub const BACKEND: &str = "sandbox.backend";
 /// Requires a worker with this variant of the sandbox image, and runs the step in it.
 pub const IMAGE: &str = "sandbox.image";
+/// Requires a worker that holds sandboxes to an egress policy. Steps that may reach anything get it
+/// at enqueue.
+pub const EGRESS: &str = "sandbox.egress";
+/// The only value of [`EGRESS`].
+pub const EGRESS_POLICY: &str = "policy";
 
 /// Labels by key, such as `region` to `eu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

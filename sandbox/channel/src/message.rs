@@ -8,6 +8,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, ArtifactName};
 use sealfleet_domain::command::Word;
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::inputs::{InputPlace, Inputs, WorkspacePath};
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
@@ -23,6 +24,9 @@ pub enum ToInit {
     Inputs(Vec<InputPlace>),
     /// What to run. Comes once.
     Step(Box<Step>),
+    /// What to let through, in place of a step: this sandbox is the egress proxy of another. The
+    /// listener that the other's init gave away travels with the message, as [`EGRESS_LISTENER`].
+    Egress(Box<EgressOrder>),
     /// The start is on record: run the command.
     Go,
     /// The artifacts of the last message are kept.
@@ -35,8 +39,13 @@ pub enum ToInit {
 pub enum ToHost {
     /// The inputs of the last message are in the workspace.
     Placed,
-    /// Every granted secret has a value. Init waits for [`ToInit::Go`].
+    /// Every granted secret has a value. Init waits for [`ToInit::Go`]. With the message travels
+    /// the listener for the step's egress proxy, as [`EGRESS_LISTENER`], if the step asks for one.
     Resolved(Vec<ResolvedSecret>),
+    /// The proxy lets through what its order allows. Nothing but [`ToHost::Egress`] follows.
+    Proxying,
+    /// What the proxy has refused since the last such message.
+    Egress(Vec<EgressRefused>),
     /// The step cannot start. Nothing will run.
     Error {
         /// Stable, for programs: `bad_step`, or a code of the identity backend.
@@ -57,6 +66,29 @@ pub enum ToHost {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         redactions: Vec<Redaction>,
     },
+}
+
+/// The name of the listener that a step's programs reach their egress proxy by.
+pub const EGRESS_LISTENER: &str = "egress.listener";
+
+/// What an egress proxy holds its step to.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressOrder {
+    pub policy: Policy,
+    /// Networks whose addresses it may connect to although they are not public, as `10.0.0.0/8`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+}
+
+/// A host that a proxy has refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EgressRefused {
+    pub host: String,
+    pub port: u16,
+    /// How often.
+    pub count: u64,
 }
 
 /// The name of the descriptor that travels with input number `at` of a message.
@@ -287,6 +319,9 @@ pub struct Step {
     pub tools: Option<Acl>,
     /// How long all secrets together may take to resolve, in milliseconds.
     pub resolve_millis: u64,
+    /// Whether the step reaches hosts through an egress proxy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
 }
 
 /// A secret, and the environment variable that it goes to.

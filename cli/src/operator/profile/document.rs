@@ -168,6 +168,9 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
     if content.tools.is_some() {
         parts.insert("tools".to_owned(), String::new());
     }
+    if let Some(egress) = &content.egress {
+        parts.insert("egress".to_owned(), egress.to_string());
+    }
     parts
 }
 

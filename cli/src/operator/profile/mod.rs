@@ -96,6 +96,8 @@ A document describes one whole profile; only `name` is required:
   tags: {team: billing}
   allowed_workflows: [billing]     # absent: all
   tools: {claude: [API_KEY]}       # the secrets that each tool sees; absent: every tool sees all
+  egress:                          # the hosts that steps reach: `none`, `open`, or these
+    allow: [{host: api.example.com}, {host: '*.git.example', port: 8443}]
 
 If somebody else changes a profile at the same time, the command fails and leaves it unchanged.";
 
@@ -272,6 +274,7 @@ fn text(profile: &Profile) -> String {
         ),
         ("workflows", joined(&content.allowed_workflows)),
         ("tools", or_dash(content.tools.as_ref().map(tools))),
+        ("egress", or_dash(content.egress.as_ref())),
         ("created", moment(profile.created_at)),
         ("updated", moment(profile.updated_at)),
     ])

@@ -89,7 +89,10 @@ fn text(resolved: &ResolvedCascade) -> String {
     }
     format!(
         "{}\n{}",
-        lines([("profiles", levels(&resolved.profiles))]),
+        lines([
+            ("profiles", levels(&resolved.profiles)),
+            ("egress", or_dash(resolved.egress.as_ref())),
+        ]),
         table.text()
     )
 }

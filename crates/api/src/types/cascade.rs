@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::cascade::{Origin, Overrides};
 use sealfleet_domain::identity::ProfileUse;
 use sealfleet_domain::{ProfileName, Reference, RevocationId, ToolName, WorkflowName};
@@ -36,6 +37,10 @@ pub struct ResolvedCascade {
     pub keys: Vec<ResolvedKey>,
     /// Keys that a tombstone removed, and who set that tombstone.
     pub removed: BTreeMap<String, Origin>,
+    /// The hosts that a step may reach: what all profiles allow that say anything. Absent: none of
+    /// them does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Policy>,
 }
 
 /// A key of the outcome.

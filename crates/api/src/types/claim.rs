@@ -4,6 +4,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, Found, Total};
 use sealfleet_domain::command::Word;
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::fleet::{Sandboxes, WorkerStatus};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
@@ -132,6 +133,9 @@ pub struct Claim {
     /// The variant of the sandbox image that it has to run in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The hosts that it may reach, where a profile says. Absent: what the worker offers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Policy>,
 }
 
 /// An answer may not refer to the schema of a request, which allows null where a field may be

@@ -186,6 +186,7 @@ impl Event {
                         removed,
                         rotated,
                         knobs,
+                        egress: _,
                     },
                 ..
             } => {
@@ -557,6 +558,10 @@ pub const CATALOGUE: &[Row] = &[
             (
                 "knobs",
                 "plain variables that differ; absent if there are none",
+            ),
+            (
+                "egress",
+                "`true` if the step may reach other hosts than at enqueue; absent if not",
             ),
         ],
         example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"]}"#,

@@ -340,6 +340,7 @@ fn describe(drift: &Drift) -> String {
         set("removed", &drift.removed),
         set("rotated", &drift.rotated),
         set("knobs", &drift.knobs),
+        drift.egress.then(|| "egress: other hosts".to_owned()),
     ];
     Failure::detail(&parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
