@@ -341,6 +341,16 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             )
             .of(Severity::Low)
         }
+        Event::EgressDenied { step_id, hosts, .. } => {
+            let named = hosts.iter().map(|row| format!("{}:{}", row.host, row.port));
+            let hosts: Vec<String> = named.collect();
+            let hosts = hosts.iter().map(|host| resource("host", host.as_str()));
+            found(
+                "A step tried to reach hosts that its egress policy does not allow",
+                hosts.chain([resource("step", step(step_id))]),
+            )
+            .of(Severity::Low)
+        }
         Event::ArtifactContainsSecret { step_id, files, .. } => {
             let keys: std::collections::BTreeSet<&str> = files
                 .iter()

@@ -4,6 +4,7 @@
 use sealfleet_api::Problem;
 use sealfleet_api::types::ReportStep;
 use sealfleet_domain::artifact::{Found, MOST_FOUND};
+use sealfleet_domain::egress::MOST_REFUSED;
 use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::redaction::{self, Redaction};
 use sealfleet_domain::run::{CameOut, Failure, Outcome, Told};
@@ -26,6 +27,10 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
         let detail = format!("{most} rows at most, each with the name of an environment variable");
         return Err(Problem::invalid("redactions", detail));
     }
+    if ended.egress_refused.len() > MOST_REFUSED {
+        let detail = format!("{MOST_REFUSED} rows at most");
+        return Err(Problem::invalid("egress_refused", detail));
+    }
     if ended
         .result_bytes
         .is_some_and(|bytes| bytes > limits::RESULT_BYTES as u64)
@@ -43,6 +48,7 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
             artifacts: ended.artifacts,
         },
         redactions: ended.redactions,
+        egress_refused: ended.egress_refused,
         artifact_secrets: ended.artifact_secrets,
         agent: ended.agent,
     })

@@ -5,7 +5,7 @@
 //! that a program asks for, before it resolves the name, so a policy says nothing about addresses
 //! that a name has. Which of those are refused is the proxy's own matter.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -62,6 +62,57 @@ pub enum HostPattern {
 pub enum HostName {
     Name(String),
     Address(IpAddr),
+}
+
+/// The most rows of refused hosts that the report of a step has.
+pub const MOST_REFUSED: usize = 20;
+
+/// A host that a step tried to reach, and was refused.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "EgressRefused"))]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    pub host: HostName,
+    pub port: u16,
+    pub because: Because,
+    /// How often, at least 1.
+    pub count: u64,
+}
+
+/// Why a host is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "EgressRefusal"))]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// The policy has no rule for it.
+    NoRule,
+    /// It has no address but such as are not public, and the worker's operator lends none of them.
+    NotPublic,
+}
+
+/// The rows of a report: the most frequent ones, in order, each host, port and reason once.
+#[must_use]
+pub fn reported(all: Vec<Refused>) -> Vec<Refused> {
+    let mut counts = BTreeMap::new();
+    for row in all {
+        let count: &mut u64 = counts
+            .entry((row.host, row.port, row.because))
+            .or_default();
+        *count = count.saturating_add(row.count);
+    }
+    let row = |((host, port, because), count)| Refused {
+        host,
+        port,
+        because,
+        count,
+    };
+    let mut all: Vec<Refused> = counts.into_iter().map(row).collect();
+    all.sort_by_key(|row| std::cmp::Reverse(row.count));
+    all.truncate(MOST_REFUSED);
+    all.sort();
+    all
 }
 
 /// A text that names no host.

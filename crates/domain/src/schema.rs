@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::acl::Acl;
 use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
-use crate::egress::HostPattern;
+use crate::egress::{HostName, HostPattern};
 use crate::hash::ContentHash;
 use crate::ids::{
     EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
@@ -88,6 +88,8 @@ text! {
     ProfileRef "The name of a profile of the project, or `system/NAME` for one of the system scope.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
     HostPattern "A DNS name, `*.NAME` for every name below it, or an IP address.",
         r"^((\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]{2,45}\]?)$", 255, "api.example.com";
+    HostName "A DNS name or an IP address.",
+        r"^(([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]{2,45}\]?)$", 255, "api.example.com";
     SecretUri "The address of a secret, never its value.",
         format!("^{}$", uri()), limits::URI_BYTES, EXAMPLE_URI;
     Reference "The address of a secret, never its value. `@VERSION` pins it to a version. `?redact=false` leaves the value in the step's output.",

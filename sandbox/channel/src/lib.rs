@@ -13,6 +13,14 @@
 //! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!
+//! A second sandbox, the egress proxy of the first one's step:
+//!
+//! ```text
+//! host -> init   Egress      the policy, and the listener that came with the other's Resolved
+//! init -> host   Proxying    it lets through what the policy allows
+//! init -> host   Egress      what it has refused, now and then
+//! ```
+//!
 //! A message is JSON behind its length. It names its version and the open descriptors that travel
 //! with it. By its types, no message can hold a secret's value.
 //!
@@ -24,13 +32,13 @@ mod socket;
 use async_trait::async_trait;
 
 pub use message::{
-    AgentEnd, AgentFault, ArtifactFile, Artifacts, CommandEnd, ResolvedSecret, SecretRequest, Step,
-    StepResult, ToHost, ToInit, artifact_name, input_name,
+    AgentEnd, AgentFault, ArtifactFile, Artifacts, CommandEnd, EGRESS_LISTENER, EgressOrder,
+    ResolvedSecret, SecretRequest, Step, StepResult, ToHost, ToInit, artifact_name, input_name,
 };
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;

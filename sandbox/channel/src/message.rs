@@ -8,7 +8,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, ArtifactName};
 use sealfleet_domain::command::Word;
-use sealfleet_domain::egress::Policy;
+use sealfleet_domain::egress::{Policy, Refused};
 use sealfleet_domain::inputs::{InputPlace, Inputs, WorkspacePath};
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
@@ -45,7 +45,7 @@ pub enum ToHost {
     /// The proxy lets through what its order allows. Nothing but [`ToHost::Egress`] follows.
     Proxying,
     /// What the proxy has refused since the last such message.
-    Egress(Vec<EgressRefused>),
+    Egress(Vec<Refused>),
     /// The step cannot start. Nothing will run.
     Error {
         /// Stable, for programs: `bad_step`, or a code of the identity backend.
@@ -79,16 +79,6 @@ pub struct EgressOrder {
     /// Networks whose addresses it may connect to although they are not public, as `10.0.0.0/8`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
-}
-
-/// A host that a proxy has refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EgressRefused {
-    pub host: String,
-    pub port: u16,
-    /// How often.
-    pub count: u64,
 }
 
 /// The name of the descriptor that travels with input number `at` of a message.

@@ -105,6 +105,7 @@ impl Event {
             | Self::ProfileInjected { .. }
             | Self::SecretDecrypted { .. }
             | Self::RedactionMatch { .. }
+            | Self::EgressDenied { .. }
             | Self::ArtifactContainsSecret { .. }
             | Self::SecretReadUnexplained { .. } => Class::Observation,
         }
@@ -236,6 +237,7 @@ impl Event {
             | Self::RunFinished { .. }
             | Self::RunCancelled {}
             | Self::RedactionMatch { .. }
+            | Self::EgressDenied { .. }
             | Self::SecretReadUnexplained { .. }
             | Self::ClaimRefused { .. }
             | Self::ReportRefused { .. } => Subjects::default(),
@@ -699,6 +701,19 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"redaction.match","step_id":"fetch","fence":1,"matches":[{"key":"CRM_TOKEN","stream":"stdout","encoding":"base64","count":2}]}"#,
+    },
+    Row {
+        name: "egress.denied",
+        when: "Recorded with the end of a step: its egress proxy has refused it hosts.",
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "hosts",
+                "by `host`, `port` and `because`: the `count` of tries; the 20 most frequent. `no_rule`: no profile allows it; `not_public`: it has no public address",
+            ),
+        ],
+        example: r#"{"type":"egress.denied","step_id":"fetch","fence":1,"hosts":[{"host":"paste.example","port":443,"because":"no_rule","count":2}]}"#,
     },
     Row {
         name: "artifact.contains_secret",

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::Found;
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
+use crate::egress::Refused;
 use crate::fleet::{PoolSettings, Sandboxes};
 use crate::identity::{Drift, ProfileUse, SecretRef};
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
@@ -334,6 +335,13 @@ pub enum Event {
         step_id: StepId,
         fence: Fence,
         matches: Vec<Redaction>,
+    },
+    /// A step was refused hosts.
+    #[serde(rename = "egress.denied")]
+    EgressDenied {
+        step_id: StepId,
+        fence: Fence,
+        hosts: Vec<Refused>,
     },
     /// Files that a step has left hold values of secrets.
     #[serde(rename = "artifact.contains_secret")]

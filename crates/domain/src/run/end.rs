@@ -11,6 +11,7 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
 use crate::names::StepId;
+use crate::egress::{self, Refused};
 use crate::redaction::{self, Redaction};
 use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
@@ -44,6 +45,9 @@ pub struct Told {
     /// What was taken out of that.
     #[serde(default)]
     pub redactions: Vec<Redaction>,
+    /// Which hosts it was refused.
+    #[serde(default)]
+    pub egress_refused: Vec<Refused>,
     /// Which files of what it has left behind hold secrets.
     #[serde(default)]
     pub artifact_secrets: Vec<Found>,
@@ -60,6 +64,7 @@ impl Told {
             outcome,
             out: CameOut::default(),
             redactions: Vec::new(),
+            egress_refused: Vec::new(),
             artifact_secrets: Vec::new(),
             agent: None,
         }
@@ -180,7 +185,14 @@ impl Run {
         }
         let redacted = self.redacted(step_id, fence, told.redactions.clone())?;
         let found = self.found_in_artifacts(step_id, fence, told.artifact_secrets.clone())?;
-        change.events.splice(..0, redacted.into_iter().chain(found));
+        let refused = egress::reported(told.egress_refused.clone());
+        let denied = (!refused.is_empty()).then(|| Event::EgressDenied {
+            step_id: step_id.clone(),
+            fence,
+            hosts: refused,
+        });
+        let found = redacted.into_iter().chain(found).chain(denied);
+        change.events.splice(..0, found);
         let step = self.step_mut(step_id)?;
         step.output_cut_bytes = told.out.cut_bytes;
         step.output_missing_bytes = told.out.missing_bytes;
