@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sealfleet_channel::{
-    Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
+    Channel, ChannelError, Descriptors, EgressOrder, ResolvedSecret, SecretRequest, Socket, Step,
+    ToHost, ToInit,
 };
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::artifact::Artifact;
@@ -33,6 +34,7 @@ use crate::agent::{self, Watched};
 use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
+use crate::egress::{self, Proxying};
 use crate::{Failure, WORKSPACE, artifacts, descriptors, result};
 
 /// Where the sandbox has its home.
@@ -56,9 +58,15 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
         // From here on SIGTERM is noticed.
         let mut stops =
             Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
-        let work = tokio::select! {
-            work = prepare(&mut channel, backends) => work?,
+        let role = tokio::select! {
+            role = prepare(&mut channel, backends) => role?,
             signal = stops.next() => return Err(Failure::Stopped(128 + signal.as_raw())),
+        };
+        let work = match role {
+            Role::Step(work) => work,
+            Role::Proxy(proxy) => {
+                return Err(Failure::Stopped(proxy.run(channel, &mut stops).await));
+            }
         };
         let closed = channel
             .closed()
@@ -117,18 +125,32 @@ async fn open(arguments: &ExecArguments) -> Result<Socket<ToHost, ToInit>, Strin
     opened.map_err(|error| format!("the channel cannot be used: {error}"))
 }
 
+/// What this sandbox is for.
+enum Role {
+    Step(Work),
+    Proxy(Proxying),
+}
+
 /// Everything before the command. Returns once the worker lets it go.
 async fn prepare(
     channel: &mut impl Channel<ToHost, ToInit>,
     backends: &Registry,
-) -> Result<Work, String> {
+) -> Result<Role, String> {
     let untold = |error: ChannelError| format!("the worker was not told: {error}");
     let mut workspace = Workspace::new(Path::new(WORKSPACE));
     let resolution = match receive_step(channel, &mut workspace).await {
-        Ok((step, descriptors)) => resolve(step, workspace, descriptors, backends).await,
+        Ok(Received::Step(step, descriptors)) => {
+            resolve(*step, workspace, descriptors, backends).await
+        }
+        Ok(Received::Egress(order, descriptors)) => {
+            let proxy = Proxying::of(*order, descriptors)?;
+            let told = channel.send(&ToHost::Proxying, Descriptors::new()).await;
+            told.map_err(untold)?;
+            return Ok(Role::Proxy(proxy));
+        }
         Err(error) => Err(error),
     };
-    let (work, resolved) = match resolution {
+    let (work, resolved, listener) = match resolution {
         Ok(resolution) => resolution,
         Err(error) => {
             let told = ToHost::Error {
@@ -143,23 +165,32 @@ async fn prepare(
         }
     };
     channel
-        .send(&ToHost::Resolved(resolved), Descriptors::new())
+        .send(&ToHost::Resolved(resolved), listener)
         .await
         .map_err(untold)?;
     match channel.receive().await {
-        Ok((ToInit::Go, _)) => Ok(work),
-        Ok((ToInit::Step(_) | ToInit::Inputs(_) | ToInit::Taken, _)) => {
+        Ok((ToInit::Go, _)) => Ok(Role::Step(work)),
+        Ok((
+            ToInit::Step(_) | ToInit::Egress(_) | ToInit::Inputs(_) | ToInit::Taken,
+            _,
+        )) => {
             Err("the worker did not let the command go: it sent something else".to_owned())
         }
         Err(error) => Err(format!("the worker did not let the command go: {error}")),
     }
 }
 
+/// What this sandbox is told to be.
+enum Received {
+    Step(Box<Step>, Descriptors),
+    Egress(Box<EgressOrder>, Descriptors),
+}
+
 /// The step, once all that comes before it is in the workspace.
 async fn receive_step(
     channel: &mut impl Channel<ToHost, ToInit>,
     workspace: &mut Workspace,
-) -> Result<(Step, Descriptors), IdentityError> {
+) -> Result<Received, IdentityError> {
     let lost = |error| bad_step(format!("the step cannot be received: {error}"));
     loop {
         match channel.receive().await.map_err(lost)? {
@@ -170,7 +201,10 @@ async fn receive_step(
             }
             (ToInit::Step(step), descriptors) => {
                 check(&step)?;
-                return Ok((*step, descriptors));
+                return Ok(Received::Step(step, descriptors));
+            }
+            (ToInit::Egress(order), descriptors) => {
+                return Ok(Received::Egress(order, descriptors));
             }
             (ToInit::Go | ToInit::Taken, _) => {
                 return Err(bad_step("the go came before the step".to_owned()));
@@ -236,14 +270,15 @@ struct Work {
     artifacts: Vec<Artifact>,
 }
 
-/// The command with its environment, and the versions of its secrets. Descriptors and keys of the
+/// The command with its environment, the versions of its secrets, and the listener for its egress
+/// proxy if it has one. Descriptors and keys of the
 /// backends are gone when this returns.
 async fn resolve(
     step: Step,
     workspace: Workspace,
     descriptors: Descriptors,
     backends: &Registry,
-) -> Result<(Work, Vec<ResolvedSecret>), IdentityError> {
+) -> Result<(Work, Vec<ResolvedSecret>, Descriptors), IdentityError> {
     std::fs::create_dir_all(HOME)
         .map_err(|error| bad_step(format!("`{HOME}` cannot be made: {error}")))?;
     // First: an agent may read its prompt from one of the files.
@@ -286,6 +321,12 @@ async fn resolve(
     let of_cli = of_cli.unwrap_or_default().iter();
     let plain = step.env.into_iter();
     let mut environment = supervise::base_environment(HOME);
+    let mut listener = Descriptors::new();
+    if step.egress {
+        listener = egress::listen().map_err(bad_step)?;
+        let variables = egress::variables().into_iter();
+        environment.extend(variables.map(|(name, value)| supervise::plain(name, value)));
+    }
     environment.extend(of_cli.map(|(name, value)| supervise::plain(*name, *value)));
     environment.extend(plain.map(|(name, value)| supervise::plain(name, value)));
     environment.extend(
@@ -308,7 +349,7 @@ async fn resolve(
         watched,
         artifacts: step.artifacts,
     };
-    Ok((work, versions))
+    Ok((work, versions, listener))
 }
 
 fn redactor_of(secrets: &[Injected]) -> Result<Redactor, IdentityError> {

@@ -1,0 +1,117 @@
+//! The network of a step that may reach hosts: a listener inside of its sandbox, which has no other
+//! way out, and the proxy behind it, in a second sandbox.
+//!
+//! The step's init makes the listener and gives it away; a socket keeps the network namespace that
+//! it was made in. So the proxy accepts what comes from the step's loopback, while its own
+//! connections leave from the host's network. Whoever carries the listener between the two sees
+//! nothing of what goes through it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use sealfleet_channel::{
+    Channel, Descriptors, EGRESS_LISTENER, EgressOrder, Socket, ToHost, ToInit,
+};
+use sealfleet_egress::Proxy;
+
+use crate::Failure;
+use crate::supervise::Stops;
+
+/// The port of a step's loopback that its proxy accepts on.
+const PORT: u16 = 3128;
+/// How often the host is told what was refused.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// The listener of a step, for its proxy.
+///
+/// # Errors
+/// The system's answer; for people.
+pub(crate) fn listen() -> Result<Descriptors, String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT))
+        .map_err(|error| format!("the egress proxy's port {PORT} cannot be had: {error}"))?;
+    Ok(Descriptors::from([(
+        EGRESS_LISTENER.to_owned(),
+        listener.into(),
+    )]))
+}
+
+/// What tells the programs of a step where its proxy is. Programs know either way of writing it.
+pub(crate) fn variables() -> Vec<(String, String)> {
+    let url = format!("http://127.0.0.1:{PORT}");
+    let here = "localhost,127.0.0.1,::1";
+    let both = |name: &str, value: &str| {
+        [name.to_owned(), name.to_lowercase()].map(|name| (name, value.to_owned()))
+    };
+    let mut all: Vec<_> = [
+        both("HTTP_PROXY", &url),
+        both("HTTPS_PROXY", &url),
+        both("ALL_PROXY", &url),
+        both("NO_PROXY", here),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    // Without it, Node.js looks at none of them.
+    all.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
+    all
+}
+
+/// A proxy that can start.
+pub(crate) struct Proxying {
+    proxy: Proxy,
+    listener: TcpListener,
+}
+
+impl Proxying {
+    /// # Errors
+    /// What is wrong with the order; for people.
+    pub(crate) fn of(order: EgressOrder, mut carried: Descriptors) -> Result<Self, String> {
+        let listener = carried
+            .remove(EGRESS_LISTENER)
+            .ok_or("the egress order came without its listener")?;
+        let listener = TcpListener::from(listener);
+        let unusable = |error| format!("the egress listener cannot be used: {error}");
+        listener.set_nonblocking(true).map_err(unusable)?;
+        let networks: Result<Vec<_>, String> = order
+            .networks
+            .iter()
+            .map(|network| network.parse().map_err(|error| format!("`{network}`: {error}")))
+            .collect();
+        Ok(Self {
+            proxy: Proxy::new(order.policy, networks?),
+            listener,
+        })
+    }
+
+    /// Lets through what the order allows, until the host closes the channel or a signal comes.
+    pub(crate) async fn run(self, mut channel: Socket<ToHost, ToInit>, stops: &mut Stops) -> i32 {
+        let Self { proxy, listener } = self;
+        let closed = match channel.closed() {
+            Ok(closed) => closed,
+            Err(error) => {
+                return Failure::Error(format!("the channel cannot be watched: {error}")).exit_code();
+            }
+        };
+        let tell = async {
+            loop {
+                tokio::time::sleep(TELL_EVERY).await;
+                let refused = proxy.refused();
+                if refused.is_empty() {
+                    continue;
+                }
+                if let Err(error) = channel.send(&ToHost::Egress(refused), Descriptors::new()).await {
+                    eprintln!("sealfleet-init: the worker was not told what was refused: {error}");
+                }
+            }
+        };
+        tokio::select! {
+            served = proxy.serve(listener) => match served {
+                Ok(()) => 0,
+                Err(error) => Failure::Error(format!("the egress proxy ended: {error}")).exit_code(),
+            },
+            () = tell => 0,
+            () = closed => 0,
+            signal = stops.next() => 128 + signal.as_raw(),
+        }
+    }
+}
