@@ -4,7 +4,6 @@
 use sealfleet_api::Problem;
 use sealfleet_api::types::ReportStep;
 use sealfleet_domain::artifact::{Found, MOST_FOUND};
-use sealfleet_domain::egress::MOST_REFUSED;
 use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::redaction::{self, Redaction};
 use sealfleet_domain::run::{CameOut, Failure, Outcome, Told};
@@ -27,9 +26,9 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
         let detail = format!("{most} rows at most, each with the name of an environment variable");
         return Err(Problem::invalid("redactions", detail));
     }
-    if ended.egress_refused.len() > MOST_REFUSED {
-        let detail = format!("{MOST_REFUSED} rows at most");
-        return Err(Problem::invalid("egress_refused", detail));
+    if ended.egress_denied.rows.len() > limits::EGRESS_ROWS {
+        let detail = format!("{} rows at most", limits::EGRESS_ROWS);
+        return Err(Problem::invalid("egress_denied.rows", detail));
     }
     if ended
         .result_bytes
@@ -48,7 +47,7 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
             artifacts: ended.artifacts,
         },
         redactions: ended.redactions,
-        egress_refused: ended.egress_refused,
+        egress_denied: ended.egress_denied,
         artifact_secrets: ended.artifact_secrets,
         agent: ended.agent,
     })

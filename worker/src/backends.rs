@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use sealfleet_bubblewrap::{Launcher, LauncherConfig, Roots, build_rootfs, has_programs};
 use sealfleet_docker::Engine;
 use sealfleet_sandbox_backend::{
-    DEFAULT_IMAGE, Limits, Network, Process, SandboxBackend, StateDirectory,
+    DEFAULT_IMAGE, Limits, Process, SandboxBackend, StateDirectory,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -50,9 +51,19 @@ pub struct Arguments {
     pub docker: DockerArguments,
     #[command(flatten)]
     pub state: StateArguments,
-    /// Network of sandboxes
+    /// What sandboxes may use of this host's network
     #[arg(long, value_enum, default_value_t = SandboxNetwork::None)]
     pub network: SandboxNetwork,
+    /// Network that an egress policy can allow although its addresses are not public, as
+    /// `10.20.0.0/16`; may be repeated. Metadata addresses of clouds are always refused
+    #[arg(
+        long = "egress-network",
+        value_name = "CIDR",
+        env = "SEALFLEET_EGRESS_NETWORKS",
+        value_delimiter = ',',
+        value_parser = egress_network
+    )]
+    pub egress_networks: Vec<String>,
     /// Memory of each sandbox in MiB, without the files that it writes
     #[arg(long, value_name = "MIB", alias = "memory-mib", default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
     pub memory: u64,
@@ -102,10 +113,20 @@ pub enum Backend {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum SandboxNetwork {
-    /// Loopback only
+    /// Nothing: they have loopback alone
     None,
-    /// The host's network
+    /// What the egress policy of a step allows, through a proxy beside its sandbox
+    Policy,
+    /// As `policy`; and all of it, for steps without an egress policy
     Host,
+}
+
+/// Init reads it once more.
+fn egress_network(text: &str) -> Result<String, String> {
+    let network: IpNet = text
+        .parse()
+        .map_err(|_| "write it as `10.20.0.0/16`".to_owned())?;
+    Ok(network.to_string())
 }
 
 /// `NAME=IMAGE`, or `IMAGE` for steps that ask for none. A digest has no `=`.
@@ -159,10 +180,14 @@ impl Arguments {
     }
 
     #[must_use]
-    pub fn network(&self) -> Network {
-        match self.network {
-            SandboxNetwork::None => Network::None,
-            SandboxNetwork::Host => Network::Host,
+    pub fn network(&self) -> Lent {
+        Lent {
+            way: match self.network {
+                SandboxNetwork::None => Way::None,
+                SandboxNetwork::Policy => Way::Policy,
+                SandboxNetwork::Host => Way::Host,
+            },
+            networks: self.egress_networks.clone(),
         }
     }
 

@@ -144,6 +144,7 @@ impl StepRunner {
             out,
             artifact_secrets: left.map(|left| left.found).unwrap_or_default(),
             redactions: running.redactions(),
+            egress_denied: running.egress_denied(),
             agent: agent.map(|agent| agent.report),
         })
     }
@@ -197,6 +198,7 @@ impl StepRunner {
             artifacts: end.out.artifacts,
             artifact_secrets: end.artifact_secrets,
             redactions: end.redactions,
+            egress_denied: end.egress_denied,
             agent: end.agent,
         };
         tokio::select! {

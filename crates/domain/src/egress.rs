@@ -64,55 +64,70 @@ pub enum HostName {
     Address(IpAddr),
 }
 
-/// The most rows of refused hosts that the report of a step has.
-pub const MOST_REFUSED: usize = 20;
-
-/// A host that a step tried to reach, and was refused.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Why an egress proxy did not let a step reach a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "openapi", schemars(rename = "EgressRefused"))]
+#[cfg_attr(feature = "openapi", schemars(rename = "EgressDenied"))]
+#[serde(rename_all = "snake_case")]
+pub enum Denied {
+    /// The policy has no rule for it.
+    NoRule,
+    /// It has an address that no step may reach.
+    Address,
+}
+
+/// How often a step was kept from one port of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "EgressDenial"))]
 #[serde(deny_unknown_fields)]
-pub struct Refused {
+pub struct Denial {
     pub host: HostName,
     pub port: u16,
-    pub because: Because,
-    /// How often, at least 1.
+    pub reason: Denied,
     pub count: u64,
 }
 
-/// Why a host is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a proxy has refused in a while: [`limits::EGRESS_ROWS`] rows at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "openapi", schemars(rename = "EgressRefusal"))]
-#[serde(rename_all = "snake_case")]
-pub enum Because {
-    /// The policy has no rule for it.
-    NoRule,
-    /// It has no address but such as are not public, and the worker's operator lends none of them.
-    NotPublic,
+#[cfg_attr(feature = "openapi", schemars(rename = "EgressDenials"))]
+#[serde(deny_unknown_fields)]
+pub struct Denials {
+    /// By host, port and reason, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::EGRESS_ROWS)))]
+    pub rows: Vec<Denial>,
+    /// How often it refused hosts that have no row.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub others: u64,
 }
 
-/// The rows of a report: the most frequent ones, in order, each host, port and reason once.
-#[must_use]
-pub fn reported(all: Vec<Refused>) -> Vec<Refused> {
-    let mut counts = BTreeMap::new();
-    for row in all {
-        let count: &mut u64 = counts
-            .entry((row.host, row.port, row.because))
-            .or_default();
-        *count = count.saturating_add(row.count);
-    }
-    let row = |((host, port, because), count)| Refused {
-        host,
-        port,
-        because,
-        count,
-    };
-    let mut all: Vec<Refused> = counts.into_iter().map(row).collect();
-    all.sort_by_key(|row| std::cmp::Reverse(row.count));
-    all.truncate(MOST_REFUSED);
-    all.sort();
-    all
+/// How often a step reached one port of a host, and how much went over those connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    pub host: HostName,
+    pub port: u16,
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// Connections, and the bytes that went over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    pub connections: u64,
+    /// Bytes from the step to the host.
+    pub sent: u64,
+    /// Bytes from the host to the step.
+    pub received: u64,
+}
+
+/// What a step has reached: [`limits::EGRESS_ROWS`] rows at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    pub rows: Vec<Reach>,
+    /// Hosts that have no row.
+    pub others: Traffic,
 }
 
 /// A text that names no host.
@@ -132,6 +147,44 @@ const fn https() -> u16 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 const fn is_https(port: &u16) -> bool {
     *port == HTTPS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Denials {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.others == 0
+    }
+
+    /// These and others: the most frequent ones by name.
+    #[must_use]
+    pub fn with(self, more: Self) -> Self {
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        let mut others = self.others.saturating_add(more.others);
+        for row in self.rows.into_iter().chain(more.rows) {
+            let count = counts.entry((row.host, row.port, row.reason)).or_default();
+            *count = count.saturating_add(row.count);
+        }
+        let mut rows: Vec<Denial> = counts
+            .into_iter()
+            .map(|((host, port, reason), count)| Denial {
+                host,
+                port,
+                reason,
+                count,
+            })
+            .collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+        let left_out = rows.split_off(rows.len().min(limits::EGRESS_ROWS));
+        for row in left_out {
+            others = others.saturating_add(row.count);
+        }
+        Self { rows, others }
+    }
 }
 
 impl Policy {
@@ -513,6 +566,27 @@ mod tests {
                 .check()
                 .is_err()
         );
+    }
+
+    #[test]
+    fn denials_are_bounded_and_none_is_lost() {
+        let row = |at: u64| Denial {
+            host: host(&format!("h{at}.example")),
+            port: 443,
+            reason: Denied::NoRule,
+            count: at,
+        };
+        let some = |rows: std::ops::Range<u64>| Denials {
+            rows: rows.map(row).collect(),
+            others: 1,
+        };
+        let all = some(1..60).with(some(30..200));
+        assert_eq!(all.rows.len(), limits::EGRESS_ROWS);
+        assert_eq!(all.rows[0].host, host("h199.example"));
+        let named: u64 = all.rows.iter().map(|row| row.count).sum();
+        let tried: u64 = (1..60).chain(30..200).sum();
+        assert_eq!(named + all.others, tried + 2);
+        assert!(Denials::default().is_empty());
     }
 
     fn names() -> impl Strategy<Value = String> {

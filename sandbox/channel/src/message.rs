@@ -8,7 +8,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, ArtifactName};
 use sealfleet_domain::command::Word;
-use sealfleet_domain::egress::{Policy, Refused};
+use sealfleet_domain::egress::{Denials, Policy};
 use sealfleet_domain::inputs::{InputPlace, Inputs, WorkspacePath};
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
@@ -44,8 +44,8 @@ pub enum ToHost {
     Resolved(Vec<ResolvedSecret>),
     /// The proxy lets through what its order allows. Nothing but [`ToHost::Egress`] follows.
     Proxying,
-    /// What the proxy has refused since the last such message.
-    Egress(Vec<Refused>),
+    /// What the proxy has kept its step from since the last such message.
+    Egress(Denials),
     /// The step cannot start. Nothing will run.
     Error {
         /// Stable, for programs: `bad_step`, or a code of the identity backend.

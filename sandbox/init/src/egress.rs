@@ -12,7 +12,7 @@ use std::time::Duration;
 use sealfleet_channel::{
     Channel, Descriptors, EGRESS_LISTENER, EgressOrder, Socket, ToHost, ToInit,
 };
-use sealfleet_egress::Proxy;
+use sealfleet_egress::{Limits, Proxy};
 
 use crate::Failure;
 use crate::supervise::Stops;
@@ -70,48 +70,53 @@ impl Proxying {
             .remove(EGRESS_LISTENER)
             .ok_or("the egress order came without its listener")?;
         let listener = TcpListener::from(listener);
-        let unusable = |error| format!("the egress listener cannot be used: {error}");
-        listener.set_nonblocking(true).map_err(unusable)?;
         let networks: Result<Vec<_>, String> = order
             .networks
             .iter()
             .map(|network| network.parse().map_err(|error| format!("`{network}`: {error}")))
             .collect();
         Ok(Self {
-            proxy: Proxy::new(order.policy, networks?),
+            proxy: Proxy::new(order.policy, networks?, Limits::default()),
             listener,
         })
     }
 
-    /// Lets through what the order allows, until the host closes the channel or a signal comes.
+    /// Lets through what the order allows, until a signal comes or the host closes the channel.
     pub(crate) async fn run(self, mut channel: Socket<ToHost, ToInit>, stops: &mut Stops) -> i32 {
         let Self { proxy, listener } = self;
         let closed = match channel.closed() {
             Ok(closed) => closed,
             Err(error) => {
-                return Failure::Error(format!("the channel cannot be watched: {error}")).exit_code();
+                return Failure::Error(format!("the channel cannot be watched: {error}"))
+                    .exit_code();
             }
         };
-        let tell = async {
+        let telling = async {
             loop {
                 tokio::time::sleep(TELL_EVERY).await;
-                let refused = proxy.refused();
-                if refused.is_empty() {
-                    continue;
-                }
-                if let Err(error) = channel.send(&ToHost::Egress(refused), Descriptors::new()).await {
-                    eprintln!("sealfleet-init: the worker was not told what was refused: {error}");
-                }
+                tell(&proxy, &mut channel).await;
             }
         };
-        tokio::select! {
-            served = proxy.serve(listener) => match served {
-                Ok(()) => 0,
-                Err(error) => Failure::Error(format!("the egress proxy ended: {error}")).exit_code(),
-            },
-            () = tell => 0,
+        let code = tokio::select! {
+            Err(error) = proxy.serve(listener) => {
+                Failure::Error(format!("the egress listener cannot be used: {error}")).exit_code()
+            }
+            () = telling => 0,
             () = closed => 0,
             signal = stops.next() => 128 + signal.as_raw(),
-        }
+        };
+        tell(&proxy, &mut channel).await;
+        code
+    }
+}
+
+async fn tell(proxy: &Proxy, channel: &mut Socket<ToHost, ToInit>) {
+    let denied = proxy.take_denials();
+    if denied.is_empty() {
+        return;
+    }
+    let told = channel.send(&ToHost::Egress(denied), Descriptors::new()).await;
+    if let Err(error) = told {
+        eprintln!("sealfleet-init: the worker was not told what was refused: {error}");
     }
 }

@@ -5,6 +5,7 @@
 //! Dropping either result kills the step.
 
 pub mod bare;
+pub mod egress;
 mod output;
 pub mod sandboxed;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::{AgentEnd, CommandEnd};
 use sealfleet_client::types::Claim;
+use sealfleet_domain::egress::Denials;
 use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
@@ -105,6 +107,10 @@ pub trait Running: Send + Sync {
     /// What was taken out of its output. Complete once it has ended.
     fn redactions(&self) -> Vec<Redaction> {
         Vec::new()
+    }
+    /// Which hosts it was kept from. Complete once it has ended.
+    fn egress_denied(&self) -> Denials {
+        Denials::default()
     }
     /// How many bytes of its output are not in the project's outputs. Complete once it has ended.
     fn output_missing_bytes(&self) -> u64 {

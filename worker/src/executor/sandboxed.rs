@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_channel::{
-    AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest, Step,
-    StepResult, ToHost, ToInit, input_name,
+    AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, EGRESS_LISTENER, ResolvedSecret,
+    SecretRequest, Step, StepResult, ToHost, ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
+use sealfleet_domain::egress::Denials;
 use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::limits;
@@ -26,13 +27,14 @@ use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::{
-    Exit, Limits, Network, Note, Order, Owner, Process, Sandbox, SandboxBackend, StartError,
+    Exit, Limits, Note, Order, Owner, Process, Sandbox, SandboxBackend, StartError,
 };
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::egress::{Idle, Lent, Proxy, Way};
 use super::output::{Logs, StepLog};
 use super::{Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, short};
 use crate::inputs::{Batch, Inputs};
@@ -57,7 +59,8 @@ pub struct Sandboxed {
     /// Files for identity backends, by `SCHEME.FILE`. A sandbox gets those of the schemes that its
     /// granted secrets have.
     pub backend_files: BTreeMap<String, PathBuf>,
-    pub network: Network,
+    /// What they may use of this host's network.
+    pub network: Lent,
     /// Limits of one sandbox.
     pub limits: Limits,
     /// What steps work with.
@@ -75,6 +78,8 @@ struct Waiting {
 /// A sandbox, its channel, and its output.
 struct Command {
     sandbox: Box<dyn Sandbox>,
+    /// The way out of it, if it has one.
+    proxy: Option<Proxy>,
     /// Others of this host find the sandbox by it.
     _note: Option<Note>,
     channel: Arc<Mutex<Box<HostChannel>>>,
@@ -93,6 +98,7 @@ impl Executor for Sandboxed {
         Sandboxes {
             backends: backends.clone().map(|one| one.name().to_owned()).collect(),
             images: backends.flat_map(|one| one.images()).collect(),
+            egress: self.network.way != Way::None,
         }
     }
 
@@ -111,20 +117,30 @@ impl Executor for Sandboxed {
             .filter(|secret| is_granted(claim, secret))
             .collect();
         let descriptors = self.open_files(&granted)?;
+        let (network, policy) = self.network.to(claim.egress.as_ref())?;
         let order = Order {
             owner: owner(claim),
             image: claim.image.clone(),
-            network: self.network,
+            network,
             limits: self.limits,
             lifetime: lifetime(claim),
         };
         let backend = self.backend_for(claim)?;
         let note_of = order.owner.clone();
-        let started = backend.start(order).await;
+        let idle = async {
+            let idle = policy.as_ref().map(|_| Idle::start(&**backend, &self.worker, &order));
+            match idle {
+                Some(idle) => idle.await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (started, idle) = tokio::join!(backend.start(order.clone()), idle);
         let started = started.map_err(|error| cannot_start(with_cause(&error)))?;
+        let idle = idle?;
         log.follow(Stream::Stdout, Some(started.stdout));
         log.follow(Stream::Stderr, Some(started.stderr));
-        let command = Command {
+        let mut command = Command {
+            proxy: None,
             _note: self.note(&**backend, started.sandbox.id(), &note_of),
             sandbox: started.sandbox,
             channel: Arc::new(Mutex::new(Box::new(started.channel))),
@@ -137,26 +153,39 @@ impl Executor for Sandboxed {
         while let Some(batch) = inputs.next().await.map_err(cannot_start)? {
             command.bring(batch).await.map_err(cannot_start)?;
         }
-        let step = ToInit::Step(Box::new(step(claim, secrets, &self.limits)));
+        let step = step(claim, secrets, &self.limits, policy.is_some());
+        let step = ToInit::Step(Box::new(step));
         let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
         let resolved = match answer {
-            Ok(Ok(ToHost::Resolved(resolved))) => checked(resolved, &granted)?,
-            Ok(Ok(ToHost::Error { code, message })) if code == "bad_step" => {
+            Ok(Ok((ToHost::Resolved(resolved), mut carried))) => {
+                if let (Some(idle), Some(policy)) = (idle, policy) {
+                    let listener = carried.remove(EGRESS_LISTENER).ok_or_else(|| {
+                        cannot_start("the sandbox made no listener for its egress proxy")
+                    })?;
+                    let proxy = idle.serve(policy, &self.network.networks, listener).await?;
+                    command.proxy = Some(proxy);
+                }
+                checked(resolved, &granted)?
+            }
+            Ok(Ok((ToHost::Error { code, message }, _))) if code == "bad_step" => {
                 return Err(cannot_start(message));
             }
-            Ok(Ok(ToHost::Error { code, message })) => {
+            Ok(Ok((ToHost::Error { code, message }, _))) => {
                 return Err(Failure::SecretUnavailable {
                     cause: None,
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(
+            Ok(Ok((
                 ToHost::Ended { .. }
                 | ToHost::Agent(_)
                 | ToHost::Result(_)
                 | ToHost::Artifacts(_)
+                | ToHost::Proxying
+                | ToHost::Egress(_)
                 | ToHost::Placed,
-            )) => {
+                _,
+            ))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -293,6 +322,12 @@ impl Running for Command {
             .unwrap_or_default()
     }
 
+    fn egress_denied(&self) -> Denials {
+        let end = self.end.get();
+        end.map(|(_, told)| told.egress_denied.clone())
+            .unwrap_or_default()
+    }
+
     fn output_missing_bytes(&self) -> u64 {
         self.log.missing_bytes()
     }
@@ -323,8 +358,8 @@ impl Command {
         let named = |(at, file): (usize, File)| (input_name(at), file.into());
         let files = files.into_iter().enumerate().map(named).collect();
         match timeout(PLACE_TIME, self.ask(&ToInit::Inputs(places), files)).await {
-            Ok(Ok(ToHost::Placed)) => Ok(()),
-            Ok(Ok(ToHost::Error { message, .. })) => Err(message),
+            Ok(Ok((ToHost::Placed, _))) => Ok(()),
+            Ok(Ok((ToHost::Error { message, .. }, _))) => Err(message),
             Ok(Ok(_)) => Err("the sandbox did not say that it has the step's files".to_owned()),
             Ok(Err(error)) => Err(format!("the sandbox did not get the step's files: {error}")),
             Err(_) => Err("the sandbox did not write the step's files in time".to_owned()),
@@ -332,10 +367,14 @@ impl Command {
     }
 
     /// Sends the step and waits for the answer.
-    async fn ask(&self, step: &ToInit, descriptors: Descriptors) -> Result<ToHost, ChannelError> {
+    async fn ask(
+        &self,
+        step: &ToInit,
+        descriptors: Descriptors,
+    ) -> Result<(ToHost, Descriptors), ChannelError> {
         let mut channel = self.channel.lock().await;
         channel.send(step, descriptors).await?;
-        Ok(channel.receive().await?.0)
+        channel.receive().await
     }
 
     /// How the command ended: as init said, or as its sandbox did if init could not say it. Returns
@@ -348,6 +387,9 @@ impl Command {
                 None => Ok(Ok(Told::default())),
             };
             let mut told = told.ok().and_then(Result::ok).unwrap_or_default();
+            if let Some(proxy) = &self.proxy {
+                told.egress_denied = proxy.end().await;
+            }
             let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
                 (_, Some(end)) => end.into(),
@@ -364,6 +406,7 @@ impl Command {
 struct Told {
     agent: Option<AgentEnd>,
     redactions: Vec<Redaction>,
+    egress_denied: Denials,
     result: Option<StepResult>,
     artifacts: Option<Collection>,
     end: Option<CommandEnd>,
@@ -440,7 +483,7 @@ fn variables(limits: &Limits) -> [(String, String); 4] {
     .map(|(name, most)| (name.to_owned(), most.to_string()))
 }
 
-fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
+fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits, egress: bool) -> Step {
     let request = |secret: &SecretRef| SecretRequest {
         name: secret.name.clone(),
         uri: secret.uri.to_string(),
@@ -463,6 +506,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
         tool: claim.tool.clone(),
         tools: claim.tools.clone(),
         resolve_millis: u64::try_from(RESOLVE_TIME.as_millis()).unwrap_or(u64::MAX),
+        egress,
     }
 }
 

@@ -4,7 +4,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, Found, Total};
 use sealfleet_domain::command::Word;
-use sealfleet_domain::egress::{Policy, Refused};
+use sealfleet_domain::egress::{Denials, Policy};
 use sealfleet_domain::fleet::{Sandboxes, WorkerStatus};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
@@ -12,7 +12,7 @@ use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
 use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
-use sealfleet_domain::{artifact, egress, limits, redaction, schema};
+use sealfleet_domain::{artifact, limits, redaction, schema};
 use serde::{Deserialize, Serialize};
 
 use super::upload::StepInputs;
@@ -251,10 +251,9 @@ pub struct ReportStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = redaction::MOST)))]
     pub redactions: Vec<Redaction>,
-    /// Which hosts it was refused by its egress proxy.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(length(max = egress::MOST_REFUSED)))]
-    pub egress_refused: Vec<Refused>,
+    /// Which hosts its egress proxy kept it from.
+    #[serde(default, skip_serializing_if = "Denials::is_empty")]
+    pub egress_denied: Denials,
     /// Bytes of its output that are not in the project's outputs, if output goes there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_missing_bytes: u64,

@@ -704,16 +704,20 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "egress.denied",
-        when: "Recorded with the end of a step: its egress proxy has refused it hosts.",
+        when: "Recorded with the end of a step: its egress proxy has kept it from hosts.",
         fields: &[
             STEP,
             FENCE,
             (
-                "hosts",
-                "by `host`, `port` and `because`: the `count` of tries; the 20 most frequent. `no_rule`: no profile allows it; `not_public`: it has no public address",
+                "rows",
+                "by `host`, `port` and `reason`: the `count` of tries, the most frequent first. `no_rule`: no profile allows it; `address`: it has an address that no step may reach",
+            ),
+            (
+                "others",
+                "tries of hosts that have no row; absent if there are none",
             ),
         ],
-        example: r#"{"type":"egress.denied","step_id":"fetch","fence":1,"hosts":[{"host":"paste.example","port":443,"because":"no_rule","count":2}]}"#,
+        example: r#"{"type":"egress.denied","step_id":"fetch","fence":1,"rows":[{"host":"paste.example","port":443,"reason":"no_rule","count":2}]}"#,
     },
     Row {
         name: "artifact.contains_secret",

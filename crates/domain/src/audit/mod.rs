@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::artifact::Found;
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
-use crate::egress::Refused;
+use crate::egress::Denials;
 use crate::fleet::{PoolSettings, Sandboxes};
 use crate::identity::{Drift, ProfileUse, SecretRef};
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
@@ -336,12 +336,13 @@ pub enum Event {
         fence: Fence,
         matches: Vec<Redaction>,
     },
-    /// A step was refused hosts.
+    /// A step was kept from hosts.
     #[serde(rename = "egress.denied")]
     EgressDenied {
         step_id: StepId,
         fence: Fence,
-        hosts: Vec<Refused>,
+        #[serde(flatten)]
+        hosts: Denials,
     },
     /// Files that a step has left hold values of secrets.
     #[serde(rename = "artifact.contains_secret")]

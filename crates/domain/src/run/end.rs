@@ -11,7 +11,7 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
 use crate::names::StepId;
-use crate::egress::{self, Refused};
+use crate::egress::Denials;
 use crate::redaction::{self, Redaction};
 use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
@@ -45,9 +45,9 @@ pub struct Told {
     /// What was taken out of that.
     #[serde(default)]
     pub redactions: Vec<Redaction>,
-    /// Which hosts it was refused.
+    /// Which hosts it was kept from.
     #[serde(default)]
-    pub egress_refused: Vec<Refused>,
+    pub egress_denied: Denials,
     /// Which files of what it has left behind hold secrets.
     #[serde(default)]
     pub artifact_secrets: Vec<Found>,
@@ -64,7 +64,7 @@ impl Told {
             outcome,
             out: CameOut::default(),
             redactions: Vec::new(),
-            egress_refused: Vec::new(),
+            egress_denied: Denials::default(),
             artifact_secrets: Vec::new(),
             agent: None,
         }
@@ -185,11 +185,12 @@ impl Run {
         }
         let redacted = self.redacted(step_id, fence, told.redactions.clone())?;
         let found = self.found_in_artifacts(step_id, fence, told.artifact_secrets.clone())?;
-        let refused = egress::reported(told.egress_refused.clone());
-        let denied = (!refused.is_empty()).then(|| Event::EgressDenied {
+        // Once more, since whoever tells may name a host twice.
+        let hosts = Denials::default().with(told.egress_denied.clone());
+        let denied = (!hosts.is_empty()).then(|| Event::EgressDenied {
             step_id: step_id.clone(),
             fence,
-            hosts: refused,
+            hosts,
         });
         let found = redacted.into_iter().chain(found).chain(denied);
         change.events.splice(..0, found);
