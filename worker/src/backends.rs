@@ -13,6 +13,8 @@ use sealfleet_sandbox_backend::{
     DEFAULT_IMAGE, Limits, Process, SandboxBackend, StateDirectory,
 };
 
+use crate::executor::egress::{Lent, Way};
+
 const MIB: u64 = 1024 * 1024;
 /// Time between two looks for sandboxes of dead workers.
 const REAP_EVERY: Duration = Duration::from_secs(60);
