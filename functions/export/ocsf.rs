@@ -342,7 +342,10 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             .of(Severity::Low)
         }
         Event::EgressDenied { step_id, hosts, .. } => {
-            let named = hosts.rows.iter().map(|row| format!("{}:{}", row.host, row.port));
+            let named = hosts
+                .rows
+                .iter()
+                .map(|row| format!("{}:{}", row.host, row.port));
             let hosts: Vec<String> = named.collect();
             let hosts = hosts.iter().map(|host| resource("host", host.as_str()));
             found(

@@ -9,9 +9,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use sealfleet_bubblewrap::{Launcher, LauncherConfig, Roots, build_rootfs, has_programs};
 use sealfleet_docker::Engine;
-use sealfleet_sandbox_backend::{
-    DEFAULT_IMAGE, Limits, Process, SandboxBackend, StateDirectory,
-};
+use sealfleet_sandbox_backend::{DEFAULT_IMAGE, Limits, Process, SandboxBackend, StateDirectory};
 
 use crate::executor::egress::{Lent, Way};
 

@@ -229,7 +229,11 @@ pub fn resolve(
         outcome.remove(&content.remove, &origin);
         outcome.seal(&content.secrets, &origin);
         outcome.set(&content.env, &origin)?;
-        outcome.tools = narrowed(outcome.tools.take(), content.tools.as_ref(), Acl::narrowed_by);
+        outcome.tools = narrowed(
+            outcome.tools.take(),
+            content.tools.as_ref(),
+            Acl::narrowed_by,
+        );
         let egress = content.egress.as_ref();
         outcome.egress = narrowed(outcome.egress.take(), egress, Policy::narrowed_by);
     }

@@ -114,7 +114,9 @@ impl Content {
             ));
         }
         if let Some(egress) = &self.egress {
-            egress.check().map_err(|message| invalid("egress", message))?;
+            egress
+                .check()
+                .map_err(|message| invalid("egress", message))?;
         }
         self.tools.as_ref().map_or(Ok(()), check_tools)
     }

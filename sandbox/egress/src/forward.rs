@@ -85,7 +85,7 @@ pub async fn forward(
             to: host,
             pulse,
         });
-        return Ok(answer.map(BodyExt::boxed));
+        return Ok(answer.map(|body| body.boxed()));
     }
     Ok(answer.map(|body| {
         let body = body.map_frame(move |frame| {

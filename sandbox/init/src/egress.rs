@@ -73,7 +73,11 @@ impl Proxying {
         let networks: Result<Vec<_>, String> = order
             .networks
             .iter()
-            .map(|network| network.parse().map_err(|error| format!("`{network}`: {error}")))
+            .map(|network| {
+                network
+                    .parse()
+                    .map_err(|error| format!("`{network}`: {error}"))
+            })
             .collect();
         Ok(Self {
             proxy: Proxy::new(order.policy, networks?, Limits::default()),
@@ -115,7 +119,9 @@ async fn tell(proxy: &Proxy, channel: &mut Socket<ToHost, ToInit>) {
     if denied.is_empty() {
         return;
     }
-    let told = channel.send(&ToHost::Egress(denied), Descriptors::new()).await;
+    let told = channel
+        .send(&ToHost::Egress(denied), Descriptors::new())
+        .await;
     if let Err(error) = told {
         eprintln!("sealfleet-init: the worker was not told what was refused: {error}");
     }

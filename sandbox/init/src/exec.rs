@@ -31,10 +31,10 @@ use sealfleet_identity::{Backends, IdentityError, Registry, SecretValue};
 use sealfleet_redaction::Redactor;
 
 use crate::agent::{self, Watched};
+use crate::egress::{self, Proxying};
 use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
-use crate::egress::{self, Proxying};
 use crate::{Failure, WORKSPACE, artifacts, descriptors, result};
 
 /// Where the sandbox has its home.
@@ -170,10 +170,7 @@ async fn prepare(
         .map_err(untold)?;
     match channel.receive().await {
         Ok((ToInit::Go, _)) => Ok(Role::Step(work)),
-        Ok((
-            ToInit::Step(_) | ToInit::Egress(_) | ToInit::Inputs(_) | ToInit::Taken,
-            _,
-        )) => {
+        Ok((ToInit::Step(_) | ToInit::Egress(_) | ToInit::Inputs(_) | ToInit::Taken, _)) => {
             Err("the worker did not let the command go: it sent something else".to_owned())
         }
         Err(error) => Err(format!("the worker did not let the command go: {error}")),

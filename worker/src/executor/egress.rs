@@ -57,10 +57,7 @@ impl Lent {
     ///
     /// # Errors
     /// This host lends nothing to a step that may reach something.
-    pub(super) fn to(
-        &self,
-        policy: Option<&Policy>,
-    ) -> Result<(Network, Option<Policy>), Failure> {
+    pub(super) fn to(&self, policy: Option<&Policy>) -> Result<(Network, Option<Policy>), Failure> {
         match (policy, self.way) {
             (None, Way::Host) => Ok((Network::Host, None)),
             (None | Some(Policy::None), _) => Ok((Network::None, None)),

@@ -128,7 +128,9 @@ impl Executor for Sandboxed {
         let backend = self.backend_for(claim)?;
         let note_of = order.owner.clone();
         let idle = async {
-            let idle = policy.as_ref().map(|_| Idle::start(&**backend, &self.worker, &order));
+            let idle = policy
+                .as_ref()
+                .map(|_| Idle::start(&**backend, &self.worker, &order));
             match idle {
                 Some(idle) => idle.await.map(Some),
                 None => Ok(None),

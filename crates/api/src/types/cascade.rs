@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use sealfleet_domain::egress::Policy;
 use sealfleet_domain::cascade::{Origin, Overrides};
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::identity::ProfileUse;
 use sealfleet_domain::{ProfileName, Reference, RevocationId, ToolName, WorkflowName};
 use serde::{Deserialize, Serialize};

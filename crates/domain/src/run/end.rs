@@ -9,9 +9,9 @@ use crate::agent::AgentReport;
 use crate::artifact::{Found, MOST_FOUND, Total};
 use crate::audit::Event;
 use crate::clock::Timestamp;
+use crate::egress::Denials;
 use crate::ids::WorkerId;
 use crate::names::StepId;
-use crate::egress::Denials;
 use crate::redaction::{self, Redaction};
 use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
