@@ -1,6 +1,7 @@
 //! What a sandbox host is to the suite: it runs a step as the product does, and tells how it ended.
 
 use async_trait::async_trait;
+use sealfleet_domain::egress::Denials;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Outcome;
 use serde_json::{Value, json};
@@ -53,6 +54,8 @@ pub struct Step {
     pub stdin: Option<&'static str>,
     pub files: Value,
     pub timeout_seconds: u32,
+    /// Its egress policy.
+    pub egress: Option<Value>,
 }
 
 /// How a step ended.
@@ -66,6 +69,8 @@ pub struct End {
     pub cut_bytes: u64,
     pub result: Option<String>,
     pub redactions: Vec<Redaction>,
+    /// Which hosts it was kept from.
+    pub denied: Denials,
 }
 
 impl Step {
@@ -81,6 +86,7 @@ impl Step {
             stdin: None,
             files: json!({}),
             timeout_seconds: 120,
+            egress: None,
         }
     }
 

@@ -87,6 +87,9 @@ fn for_workers() -> Vec<(&'static str, Case)> {
         a_killed_worker_leaves_nothing
         sandboxes_are_listed_and_orphans_taken_away
         the_doctor_says_that_the_host_can_run_them
+        s80_an_allowed_host_is_reached_and_no_other
+        a_step_that_may_reach_nothing_has_no_proxy
+        two_proxies_know_nothing_of_one_another
         a_start_is_timed
     }
 }

@@ -1,12 +1,16 @@
 //! What holds for the sandbox backends of a worker.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sealfleet_domain::run::Outcome;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::host::{Started as _, Step};
 use crate::setup::{self, said};
@@ -182,6 +186,125 @@ pub async fn the_doctor_says_that_the_host_can_run_them(worker: &Worker) {
 
 /// Prints how long a step takes from its claim to its report, beside what the engine alone takes
 /// for a container. Nothing is asserted of the time: other cases run meanwhile.
+/// A server on the loopback of this machine that greets, and counts whom.
+struct Server {
+    port: u16,
+    greeted: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let greeted = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&greeted);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let answer =
+                    "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nwelcome\n";
+                let mut head = [0; 1024];
+                drop(client.read(&mut head).await);
+                drop(client.write_all(answer.as_bytes()).await);
+            }
+        });
+        Self { port, greeted }
+    }
+
+    fn greeted(&self) -> usize {
+        self.greeted.load(Ordering::SeqCst)
+    }
+}
+
+/// Asks the proxy for a page, and prints its answer.
+const ASK: &str = r#"ask() {
+    exec 3<>/dev/tcp/127.0.0.1/3128 || return
+    printf 'GET http://%s/ HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$1" "$1" >&3
+    cat <&3
+}
+"#;
+
+fn asking(script: &str, policy: Value) -> Step {
+    let mut step = Step::of(&["/bin/bash", "-c", &format!("{ASK}{script}")]);
+    step.egress = Some(policy);
+    step
+}
+
+pub async fn s80_an_allowed_host_is_reached_and_no_other(worker: &Worker) {
+    let (allowed, other) = (Server::start().await, Server::start().await);
+    let rules = json!({ "allow": [
+        { "host": "127.0.0.1", "port": allowed.port },
+        { "host": "169.254.169.254", "port": 80 },
+        { "host": "10.0.0.1", "port": 80 },
+    ] });
+    let script = format!(
+        "ask 127.0.0.1:{allowed}
+         ask 127.0.0.1:{other}
+         ask other.example:80
+         ask 169.254.169.254:80
+         ask 10.0.0.1:80
+         for port in {allowed} {other}; do (exec 4<>/dev/tcp/127.0.0.1/$port) && echo BYPASSED; done
+         for name in $(cut -d: -f1 /proc/net/dev | tail -n +3); do echo interface $name; done
+         (exec 4<>/dev/udp/127.0.0.1/53 && echo question >&4 && read -t 1 <&4 && echo BYPASSED)
+         env | grep -i _proxy",
+        allowed = allowed.port,
+        other = other.port
+    );
+    let end = worker.run(&asking(&script, rules)).end().await;
+    let text = end.text();
+    assert_eq!(text.matches("welcome").count(), 1, "{text}");
+    assert_eq!(text.matches("HTTP/1.1 403").count(), 4, "{text}");
+    assert!(text.contains("other.example"), "which host: {text}");
+    assert!(!text.contains("BYPASSED"), "{text}");
+    assert_eq!(
+        text.matches("interface ").count(),
+        1,
+        "loopback alone: {text}"
+    );
+    assert!(text.contains("HTTPS_PROXY=http://127.0.0.1:3128"), "{text}");
+    assert_eq!((allowed.greeted(), other.greeted()), (1, 0));
+    let denied: Vec<String> = end
+        .denied
+        .rows
+        .iter()
+        .map(|row| format!("{}:{} {:?} {}", row.host, row.port, row.reason, row.count))
+        .collect();
+    for expected in [
+        format!("127.0.0.1:{} NoRule 1", other.port),
+        "other.example:80 NoRule 1".to_owned(),
+        "169.254.169.254:80 Address 1".to_owned(),
+        "10.0.0.1:80 Address 1".to_owned(),
+    ] {
+        assert!(denied.contains(&expected), "{expected}: {denied:?}");
+    }
+}
+
+pub async fn a_step_that_may_reach_nothing_has_no_proxy(worker: &Worker) {
+    for policy in [Some(json!("none")), None] {
+        let mut step = asking("ask other.example:80 || echo nothing there", json!("none"));
+        step.egress = policy;
+        let end = worker.run(&step).end().await;
+        assert!(end.text().contains("nothing there"), "{}", end.text());
+        assert!(end.denied.is_empty());
+    }
+}
+
+pub async fn two_proxies_know_nothing_of_one_another(worker: &Worker) {
+    let (one, two) = (Server::start().await, Server::start().await);
+    let run = |own: &Server, other: &Server| {
+        let script = format!("ask 127.0.0.1:{}; ask 127.0.0.1:{}", own.port, other.port);
+        let rules = json!({ "allow": [{ "host": "127.0.0.1", "port": own.port }] });
+        worker.run(&asking(&script, rules))
+    };
+    let (first, second) = (run(&one, &two), run(&two, &one));
+    for end in [first.end().await, second.end().await] {
+        let text = end.text();
+        let seen = (text.matches("welcome").count(), text.matches("403").count());
+        assert!(seen.0 == 1 && seen.1 >= 1, "{text}");
+    }
+    assert_eq!((one.greeted(), two.greeted()), (1, 1));
+}
+
 pub async fn a_start_is_timed(worker: &Worker) {
     let mut steps = Vec::new();
     for _ in 0..5 {

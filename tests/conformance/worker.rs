@@ -16,8 +16,9 @@ use sealfleet_domain::RunId;
 use sealfleet_domain::run::Outcome;
 use sealfleet_identity::SecretValue;
 use sealfleet_identity_builtin::store;
-use sealfleet_sandbox_backend::{Limits, Network, Process, SandboxBackend};
+use sealfleet_sandbox_backend::{Limits, Process, SandboxBackend};
 use sealfleet_worker::control::ControlPlane;
+use sealfleet_worker::executor::egress::{Lent, Way};
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::inputs::Inputs;
@@ -32,6 +33,9 @@ use crate::host::{End, Host, KEPT, MEMORY, OPEN_FILES, PROCESSES, SCRATCH, Start
 use crate::setup;
 
 const STEP: &str = "case";
+/// What is lent to egress policies: the loopback, where the suite has its servers, and the place of
+/// metadata, which nothing opens.
+const LENT: [&str; 2] = ["127.0.0.0/8", "169.254.0.0/16"];
 
 /// A worker with one backend.
 pub struct Worker {
@@ -95,7 +99,10 @@ impl Worker {
                 backends: vec![Arc::clone(&self.backend)],
                 worker: self.process.clone(),
                 backend_files: files,
-                network: Network::None,
+                network: Lent {
+                    way: Way::Policy,
+                    networks: LENT.map(str::to_owned).into(),
+                },
                 limits: Self::limits(),
                 inputs,
                 logs,
@@ -143,6 +150,7 @@ fn claim(run_id: RunId, step: &Step, place: &Path) -> Claim {
         ("agent", step.agent.clone()),
         ("tool", step.tool.map(Value::from)),
         ("tools", step.tools.clone()),
+        ("egress", step.egress.clone()),
     ] {
         if let Some(value) = value {
             claim[name] = value;
@@ -214,6 +222,10 @@ impl Started for Run {
             redactions: reported
                 .as_ref()
                 .map(|end| end.redactions.clone())
+                .unwrap_or_default(),
+            denied: reported
+                .as_ref()
+                .map(|end| end.egress_denied.clone())
                 .unwrap_or_default(),
             outcome: reported.map(|end| match end.failure {
                 None => Outcome::Succeeded,

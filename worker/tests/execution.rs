@@ -10,9 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sealfleet_bubblewrap::{
-    Cgroups, Launcher, LauncherConfig, Limits, Network, Roots, build_rootfs,
-};
+use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Roots, build_rootfs};
 use sealfleet_channel::{
     Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit, input_name,
 };
@@ -20,6 +18,7 @@ use sealfleet_client::types::Claim;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::StateDirectory;
 use sealfleet_worker::executor::bare::Bare;
+use sealfleet_worker::executor::egress::{Lent, Way};
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Ended, Executor, Logs, Running};
 use serde_json::{Value, json};
@@ -504,7 +503,10 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
             .enter()
             .unwrap(),
         backend_files,
-        network: Network::None,
+        network: Lent {
+            way: Way::None,
+            networks: Vec::new(),
+        },
         limits,
         inputs: Store::default().inputs(place),
         logs: logs(place),
@@ -587,6 +589,25 @@ async fn a_step_runs_on_the_root_of_the_variant_that_it_asks_for() {
         format!("{refused:?}").contains("image `node`"),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn a_step_that_may_reach_hosts_does_not_start_where_no_network_is_lent() {
+    let place = tempfile::tempdir().unwrap();
+    let sandboxed = sandboxed(place.path(), None).await;
+    assert!(!sandboxed.sandboxes().egress);
+    for (policy, starts) in [
+        (json!("none"), true),
+        (json!("open"), false),
+        (json!({ "allow": [{ "host": "a.example" }] }), false),
+    ] {
+        let mut step = claim("sandboxed", "x", &json!([]));
+        step.egress = serde_json::from_value(policy.clone()).unwrap();
+        let prepared = sandboxed.prepare(&step).await;
+        assert_eq!(prepared.is_ok(), starts, "{policy}");
+        let refused = format!("{:?}", prepared.err());
+        assert!(starts || refused.contains("--network policy"), "{refused}");
+    }
 }
 
 #[tokio::test]

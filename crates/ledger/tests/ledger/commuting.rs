@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join, join_all};
+use sealfleet_domain::egress::{Policy, Rule, Rules};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::fleet::Worker;
@@ -211,12 +212,21 @@ fn largest(number: usize) -> Identity {
         let value = format!("{number}-{at}-{:v<900}", "");
         (format!("KNOB_{at:03}_{:Y<48}", ""), value)
     });
+    // Each level adds rules that the others cover at the most.
+    let label = "l".repeat(60);
+    let rules = (0..4 * limits::EGRESS_RULES).map(|at| Rule {
+        host: format!("{label}.{label}.{label}.{number:020}-{at:03}.example")
+            .parse()
+            .unwrap(),
+        port: 8443,
+    });
     Identity {
         profiles: Vec::new(),
         overrides: Overrides::default(),
         env: env.collect(),
         secrets: (0..limits::SECRETS).map(secret).collect(),
         tools: None,
+        egress: Some(Policy::Allow(Rules::of(rules))),
     }
 }
 

@@ -46,6 +46,7 @@ fn identity(version: &str) -> Identity {
         env: BTreeMap::from([("KNOB".to_owned(), "1".to_owned())]),
         secrets: vec![secret("A"), secret("B")],
         tools: None,
+        egress: None,
     }
 }
 
