@@ -64,6 +64,60 @@ pub enum HostName {
     Address(IpAddr),
 }
 
+/// Why an egress proxy did not let a step reach a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denied {
+    /// The policy has no rule for it.
+    NoRule,
+    /// It has an address that no step may reach.
+    Address,
+}
+
+/// How often a step was kept from one port of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    pub host: HostName,
+    pub port: u16,
+    pub reason: Denied,
+    pub count: u64,
+}
+
+/// What a proxy has refused in a while: [`limits::EGRESS_ROWS`] rows at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denials {
+    pub rows: Vec<Denial>,
+    /// How often it refused hosts that have no row.
+    pub others: u64,
+}
+
+/// How often a step reached one port of a host, and how much went over those connections.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    pub host: HostName,
+    pub port: u16,
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// Connections, and the bytes that went over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    pub connections: u64,
+    /// Bytes from the step to the host.
+    pub sent: u64,
+    /// Bytes from the host to the step.
+    pub received: u64,
+}
+
+/// What a step has reached: [`limits::EGRESS_ROWS`] rows at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    pub rows: Vec<Reach>,
+    /// Hosts that have no row.
+    pub others: Traffic,
+}
+
 /// A text that names no host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

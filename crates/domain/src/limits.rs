@@ -51,6 +51,8 @@ pub const CASCADE_SECRETS: usize = 4 * SECRETS;
 pub const TOOLS: usize = 32;
 /// Rules of an egress policy.
 pub const EGRESS_RULES: usize = 32;
+/// Hosts of one step that a proxy tells by name.
+pub const EGRESS_ROWS: usize = 64;
 /// Workflows that a profile allows or a cascade binds.
 pub const WORKFLOWS: usize = 100;
 /// Keys of one revocation request. One transaction writes all of them.

@@ -1,0 +1,94 @@
+//! One connection of a program in the sandbox.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use crate::Limits;
+use crate::forward::{self, Body};
+use crate::gate::Gate;
+use crate::refusal::Refusal;
+use crate::target::Target;
+use crate::tunnel::{To, Tunnel};
+
+/// What the requests of one connection share.
+pub struct Session {
+    pub gate: Arc<Gate>,
+    pub limits: Limits,
+    /// What the connection becomes after its last answer.
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
+/// Answers requests one after the other, and becomes a tunnel if one asks for it. All that belongs
+/// to the connection ends with this future.
+pub async fn serve(gate: Arc<Gate>, limits: Limits, client: TcpStream) {
+    if client.set_nodelay(true).is_err() {
+        return;
+    }
+    let session = Arc::new(Session {
+        gate,
+        limits,
+        tunnel: Mutex::default(),
+    });
+    let service = service_fn(|request| {
+        let session = Arc::clone(&session);
+        async move { Ok::<_, Infallible>(session.answer(request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_header_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(client), service)
+        .with_upgrades()
+        .await;
+    let tunnel = session.take_tunnel();
+    if let (Ok(()), Some(tunnel)) = (served, tunnel) {
+        tunnel.run(limits.idle).await;
+    }
+}
+
+impl Session {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let answer = if request.method() == Method::CONNECT {
+            self.connect(request).await
+        } else {
+            forward::forward(self, request).await
+        };
+        answer.unwrap_or_else(|refusal| refusal.answer())
+    }
+
+    /// `CONNECT` (RFC 9110, 9.3.6).
+    async fn connect(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let target = Target::of_connect(request.uri())?;
+        let headers = request.headers();
+        if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+            return Err(Refusal::Request("CONNECT has no content"));
+        }
+        let host = self.gate.open(&target).await?;
+        self.become_tunnel(Tunnel {
+            client: hyper::upgrade::on(request),
+            pulse: host.pulse(),
+            to: To::Host(host),
+        });
+        let nothing = Empty::new().map_err(|never| match never {});
+        Ok(Response::new(nothing.boxed()))
+    }
+
+    pub fn become_tunnel(&self, tunnel: Tunnel) {
+        let mut next = self.tunnel.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = Some(tunnel);
+    }
+
+    fn take_tunnel(&self) -> Option<Tunnel> {
+        let mut next = self.tunnel.lock().unwrap_or_else(PoisonError::into_inner);
+        next.take()
+    }
+}
