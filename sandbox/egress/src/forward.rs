@@ -5,7 +5,7 @@
 
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::BoxBody;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -85,7 +85,7 @@ pub async fn forward(
             to: host,
             pulse,
         });
-        return Ok(answer.map(|body| body.boxed()));
+        return Ok(answer.map(|nothing| nothing.boxed()));
     }
     Ok(answer.map(|body| {
         let body = body.map_frame(move |frame| {
@@ -146,9 +146,12 @@ fn rewrite(
     let path = path.unwrap_or(PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
+    let length = request.body().size_hint().exact();
     let headers = request.headers_mut();
     strip(headers);
-    headers.remove(CONTENT_LENGTH);
+    if let (Some(_), Some(length)) = (headers.remove(CONTENT_LENGTH), length) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
     let host = HeaderValue::try_from(target.host_header());
     let host = host.map_err(|_| Refusal::Request("the host cannot stand in a header"))?;
     headers.insert(HOST, host);
