@@ -67,7 +67,7 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
     }
     text.push_str(
         "
-1,024 CPU units are one virtual CPU. Where a pool has two networks, whoever runs the worker chooses one.
+1,024 CPU units are one virtual CPU. Where a pool has several networks, whoever runs the worker chooses what it lends.
 
 ## Sandbox backends of workers
 
@@ -138,6 +138,7 @@ fn brought(host: &Host) -> String {
 fn network(egress: &Egress) -> String {
     match egress {
         Egress::None => "none".to_owned(),
+        Egress::Policy => "what the step's [egress policy](guides/egress.md) allows".to_owned(),
         Egress::Host => "that of the machine or subnet around it".to_owned(),
     }
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join, join_all};
-use sealfleet_domain::egress::{Policy, Rule, Rules};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::Overrides;
+use sealfleet_domain::egress::{Policy, Rule, Rules};
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::run::{
