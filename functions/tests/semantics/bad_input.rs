@@ -121,6 +121,12 @@ secrets.A                           &{"env":{"A":"1"},"secrets":{"A":"builtin://
 remove.A                            &{"env":{"A":"1"},"remove":["A"]}
 tools.claude.not a key              &{"tools":{"claude":["not a key"]}}
 env.SEALFLEET_RUN                   &{"env":{"SEALFLEET_RUN":"x"}}
+egress                              &{"egress":"all"}
+egress                              &{"egress":{"allow":[]}}
+egress.allow[0].host                &{"egress":{"allow":[{"host":"https://a.example"}]}}
+egress.allow[0].host                &{"egress":{"allow":[{"host":"0x7f.1"}]}}
+egress                              &{"egress":{"allow":[{"host":"a.example","port":0}]}}
+egress.allow[0].methods             &{"egress":{"allow":[{"host":"a.example","methods":["GET"]}]}}
 allowed_workflows[0]                &{"allowed_workflows":["No!"]}
 
 # operator POST /v1/profiles {"name":"bad"}

@@ -6,6 +6,7 @@ pub mod artifacts;
 mod bad_input;
 mod cascade;
 mod deletion;
+mod egress;
 mod fleet;
 mod golden;
 mod heartbeats;
