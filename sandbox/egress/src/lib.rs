@@ -14,13 +14,13 @@
 mod address;
 mod forward;
 mod gate;
+mod metered;
 mod names;
 mod record;
 mod refusal;
 mod session;
 mod target;
 mod tunnel;
-mod upstream;
 
 use std::convert::Infallible;
 use std::io;
@@ -54,7 +54,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Addresses of one name that are tried.
     pub addresses: usize,
-    /// How long a connection may pass nothing in either direction. Models think for minutes.
+    /// How long a host may take for the next part of its answer, and a program to take it. Models
+    /// think for minutes.
     pub idle: Duration,
 }
 
