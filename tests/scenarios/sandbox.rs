@@ -467,7 +467,8 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
             told("out_of_memory"),
             "out of memory in `{pool}`: {ended:?}"
         );
-        let absent = json!({ "kind": "cannot_execute", "errno": 2, "detail": "No such file or directory" });
+        let absent =
+            json!({ "kind": "cannot_execute", "errno": 2, "detail": "No such file or directory" });
         ensure_eq!(
             end("absent").await?.1,
             absent,

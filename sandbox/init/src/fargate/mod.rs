@@ -121,11 +121,7 @@ struct Work {
 impl Work {
     /// Brings the step what it works with, and takes its secrets out of this process's `own`
     /// environment.
-    async fn of(
-        mut step: Step,
-        own: &mut Environment,
-        api: &Arc<Api>,
-    ) -> Result<Self, Unready> {
+    async fn of(mut step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, Unready> {
         let home = own.home();
         // First: an agent may read its prompt from one of them.
         let workspace = Path::new(WORKSPACE);
