@@ -518,6 +518,19 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_a_proxy_tells_has_well_formed_hosts() {
+        let denials =
+            r#"{"rows":[{"host":"a.example","port":443,"reason":"no_rule","count":2}],"others":1}"#;
+        let reached = r#"{"rows":[{"host":"2600::1","port":80,"connections":1,"sent":2,"received":3}],"others":{"connections":0,"sent":0,"received":0}}"#;
+        let read: Denials = serde_json::from_str(denials).expect("denials");
+        assert_eq!(serde_json::to_string(&read).expect("json"), denials);
+        let read: Reached = serde_json::from_str(reached).expect("what was reached");
+        assert_eq!(serde_json::to_string(&read).expect("json"), reached);
+        let hostile = denials.replace("a.example", "a\\u001b[2J.example");
+        assert!(serde_json::from_str::<Denials>(&hostile).is_err());
+    }
+
     fn names() -> impl Strategy<Value = String> {
         prop::sample::select(vec!["a", "b.a", "c.b.a", "b", "c.b", "ab", "10.0.0.1"])
             .prop_map(str::to_owned)

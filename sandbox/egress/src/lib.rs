@@ -1,9 +1,9 @@
 //! The egress proxy of one step: the only way from its sandbox to the network.
 //!
 //! Programs in the sandbox ask it for a host by `CONNECT`, or for an `http://` address. It holds
-//! the [policy](Policy) against the host that they name. Only then does it resolve the name, check
+//! the policy against the host that they name. Only then does it resolve the name, check
 //! every address that the answer has, and connect to one that it has checked. All of this is one
-//! function, [`gate::Gate::open`], and nothing else here connects to anything. So a program reaches
+//! function, `gate::Gate::open`, and nothing else here connects to anything. So a program reaches
 //! what its policy names, and no address that an operator has not opened, whatever DNS answers.
 //!
 //! All that programs send is hostile: connections, heads, waiting times and what is counted are
