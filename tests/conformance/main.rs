@@ -90,6 +90,7 @@ fn for_workers() -> Vec<(&'static str, Case)> {
         s80_an_allowed_host_is_reached_and_no_other
         a_step_that_may_reach_nothing_has_no_proxy
         two_proxies_know_nothing_of_one_another
+        no_host_in_the_trail_holds_a_secret
         a_start_is_timed
     }
 }

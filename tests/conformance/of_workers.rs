@@ -289,6 +289,25 @@ pub async fn a_step_that_may_reach_nothing_has_no_proxy(worker: &Worker) {
     }
 }
 
+pub async fn no_host_in_the_trail_holds_a_secret(worker: &Worker) {
+    let script = format!(
+        "ask {VALUE}.other.example:80; ask x$(printf %s {VALUE} | od -An -tx1 | tr -d ' \\n' | cut -c1-60).example:80; \
+         ask plain.example:80"
+    );
+    let mut step = asking(&script, json!({ "allow": [{ "host": "allowed.example" }] }));
+    step.mode = "identity";
+    step.secrets = vec![
+        ("MIXED", VALUE.to_uppercase()),
+        ("API_KEY", VALUE.to_owned()),
+    ];
+    let end = worker.run(&step).end().await;
+    assert_eq!(end.denied.rows.len(), 2, "{:?}", end.denied);
+    let told = format!("{:?}", end.denied);
+    assert!(told.contains("plain.example"), "{told}");
+    assert!(!told.contains(VALUE), "{told}");
+    assert_eq!(end.denied.others, 1, "{told}");
+}
+
 pub async fn two_proxies_know_nothing_of_one_another(worker: &Worker) {
     let (one, two) = (Server::start().await, Server::start().await);
     let run = |own: &Server, other: &Server| {

@@ -15,6 +15,7 @@ use sealfleet_channel::{
     Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
+use sealfleet_domain::egress::Denials;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::StateDirectory;
 use sealfleet_worker::executor::bare::Bare;
@@ -455,6 +456,7 @@ async fn stand_in() {
             let ended = ToHost::Ended {
                 end: CommandEnd::Exited { code: 143 },
                 redactions: serde_json::from_value(redactions()).unwrap(),
+                denied: Denials::default(),
             };
             channel.send(&ended, Descriptors::new()).await.unwrap();
         }

@@ -160,6 +160,16 @@ impl Denials {
         self.rows.is_empty() && self.others == 0
     }
 
+    /// As a number alone.
+    #[must_use]
+    pub fn unnamed(self) -> Self {
+        let counts = self.rows.iter().map(|row| row.count);
+        Self {
+            others: counts.fold(self.others, u64::saturating_add),
+            rows: Vec::new(),
+        }
+    }
+
     /// These and others: the most frequent ones by name.
     #[must_use]
     pub fn with(self, more: Self) -> Self {
@@ -587,6 +597,19 @@ mod tests {
         let tried: u64 = (1..60).chain(30..200).sum();
         assert_eq!(named + all.others, tried + 2);
         assert!(Denials::default().is_empty());
+    }
+
+    #[test]
+    fn what_a_proxy_tells_has_well_formed_hosts() {
+        let denials =
+            r#"{"rows":[{"host":"a.example","port":443,"reason":"no_rule","count":2}],"others":1}"#;
+        let reached = r#"{"rows":[{"host":"2600::1","port":80,"connections":1,"sent":2,"received":3}],"others":{"connections":0,"sent":0,"received":0}}"#;
+        let read: Denials = serde_json::from_str(denials).expect("denials");
+        assert_eq!(serde_json::to_string(&read).expect("json"), denials);
+        let read: Reached = serde_json::from_str(reached).expect("what was reached");
+        assert_eq!(serde_json::to_string(&read).expect("json"), reached);
+        let hostile = denials.replace("a.example", "a\\u001b[2J.example");
+        assert!(serde_json::from_str::<Denials>(&hostile).is_err());
     }
 
     fn names() -> impl Strategy<Value = String> {

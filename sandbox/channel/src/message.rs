@@ -31,6 +31,8 @@ pub enum ToInit {
     Go,
     /// The artifacts of the last message are kept.
     Taken,
+    /// What the step was kept from: the answer to [`ToHost::EgressAsked`].
+    Denied(Denials),
 }
 
 /// A message of `sealfleet-init`.
@@ -59,12 +61,18 @@ pub enum ToHost {
     Result(StepResult),
     /// What the command has left as its artifacts. Comes before its end, if the step names any.
     Artifacts(Artifacts),
+    /// What was the step kept from? Asked before its end, if it has an egress proxy: the hosts are
+    /// redacted here.
+    EgressAsked,
     /// The command has ended, and so has everything that it started. All of its output is written.
     Ended {
         end: CommandEnd,
         /// What was taken out of its output.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         redactions: Vec<Redaction>,
+        /// What it was kept from. A host that holds a value of a secret has no name here.
+        #[serde(default, skip_serializing_if = "Denials::is_empty")]
+        denied: Denials,
     },
 }
 

@@ -80,11 +80,7 @@ pub async fn forward(
     if is_upgraded {
         become_websocket(answer.headers_mut());
         let host = To::Upgraded(hyper::upgrade::on(&mut answer), connection);
-        session.become_tunnel(Tunnel {
-            client,
-            to: host,
-            pulse,
-        });
+        session.become_tunnel(Tunnel { client, to: host });
         return Ok(answer.map(|nothing| nothing.boxed()));
     }
     Ok(answer.map(|body| {

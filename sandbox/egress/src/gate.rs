@@ -10,11 +10,11 @@ use tokio::time::timeout;
 
 use crate::Limits;
 use crate::address::{Checked, Networks};
+use crate::metered::Metered;
 use crate::names::Names;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::target::Target;
-use crate::upstream::Upstream;
 
 pub struct Gate {
     policy: Policy,
@@ -44,7 +44,7 @@ impl Gate {
     /// Connects to a host, if the step may reach it: by its policy first, so that DNS hears of no
     /// other name, then by the addresses that the name has now. Nothing asks for them a second
     /// time, so DNS cannot answer with others.
-    pub async fn open(&self, target: &Target) -> Result<Upstream, Refusal> {
+    pub async fn open(&self, target: &Target) -> Result<Metered, Refusal> {
         if !self.policy.allows(&target.host, target.port) {
             self.record.denied(target, Denied::NoRule);
             return Err(Refusal::NoRule(target.clone()));
@@ -66,7 +66,7 @@ impl Gate {
         };
         let stream = self.connect(&checked, target).await?;
         let counts = self.record.connected(target);
-        Ok(Upstream::new(stream, counts))
+        Ok(Metered::new(stream, counts))
     }
 
     /// Connects to the first address that accepts.

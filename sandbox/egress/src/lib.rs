@@ -1,9 +1,9 @@
 //! The egress proxy of one step: the only way from its sandbox to the network.
 //!
 //! Programs in the sandbox ask it for a host by `CONNECT`, or for an `http://` address. It holds
-//! the [policy](Policy) against the host that they name. Only then does it resolve the name, check
+//! the policy against the host that they name. Only then does it resolve the name, check
 //! every address that the answer has, and connect to one that it has checked. All of this is one
-//! function, [`gate::Gate::open`], and nothing else here connects to anything. So a program reaches
+//! function, `gate::Gate::open`, and nothing else here connects to anything. So a program reaches
 //! what its policy names, and no address that an operator has not opened, whatever DNS answers.
 //!
 //! All that programs send is hostile: connections, heads, waiting times and what is counted are
@@ -14,13 +14,13 @@
 mod address;
 mod forward;
 mod gate;
+mod metered;
 mod names;
 mod record;
 mod refusal;
 mod session;
 mod target;
 mod tunnel;
-mod upstream;
 
 use std::convert::Infallible;
 use std::io;
@@ -54,7 +54,8 @@ pub struct Limits {
     pub connect: Duration,
     /// Addresses of one name that are tried.
     pub addresses: usize,
-    /// How long a connection may pass nothing in either direction. Models think for minutes.
+    /// How long a host may take for the next part of its answer, and a program to take it. Models
+    /// think for minutes.
     pub idle: Duration,
 }
 

@@ -97,7 +97,10 @@ impl Refusal {
                 "egress_dns",
                 "dns_error",
                 format!("{target} has no address"),
-                &format!("DNS has no address for the host of {target}. Check how it is spelt."),
+                &format!(
+                    "DNS gave no address for the host of {target}. Check how it is spelt, or try \
+                     again later."
+                ),
             ),
             Self::LookupTime(target) => of(
                 StatusCode::GATEWAY_TIMEOUT,

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use crate::Limits;
 use crate::forward::{self, Body};
 use crate::gate::Gate;
+use crate::metered::Metered;
 use crate::refusal::Refusal;
 use crate::target::Target;
 use crate::tunnel::{To, Tunnel};
@@ -27,12 +28,22 @@ pub struct Session {
     tunnel: Mutex<Option<Tunnel>>,
 }
 
-/// Answers requests one after the other, and becomes a tunnel if one asks for it. All that belongs
-/// to the connection ends with this future.
+/// Serves one connection. All that belongs to it ends with this future, at the latest when nothing
+/// has moved for so long that its host was given up before.
 pub async fn serve(gate: Arc<Gate>, limits: Limits, client: TcpStream) {
     if client.set_nodelay(true).is_err() {
         return;
     }
+    let client = Metered::new(client, Arc::default());
+    let pulse = client.pulse();
+    tokio::select! {
+        () = answer_all(gate, limits, client) => {}
+        () = pulse.stopped(limits.idle + limits.head) => {}
+    }
+}
+
+/// Answers requests one after the other, and becomes a tunnel if one asks for it.
+async fn answer_all(gate: Arc<Gate>, limits: Limits, client: Metered) {
     let session = Arc::new(Session {
         gate,
         limits,
@@ -51,7 +62,7 @@ pub async fn serve(gate: Arc<Gate>, limits: Limits, client: TcpStream) {
         .await;
     let tunnel = session.take_tunnel();
     if let (Ok(()), Some(tunnel)) = (served, tunnel) {
-        tunnel.run(limits.idle).await;
+        tunnel.run().await;
     }
 }
 
@@ -75,7 +86,6 @@ impl Session {
         let host = self.gate.open(&target).await?;
         self.become_tunnel(Tunnel {
             client: hyper::upgrade::on(request),
-            pulse: host.pulse(),
             to: To::Host(host),
         });
         let nothing = Empty::new().map_err(|never| match never {});

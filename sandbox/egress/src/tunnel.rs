@@ -1,13 +1,11 @@
 //! Bytes both ways, once a request has led to it.
 
-use std::time::Duration;
-
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
 use crate::forward::Running;
-use crate::upstream::{Pulse, Upstream};
+use crate::metered::Metered;
 
 /// Bytes that are on their way in one direction. Whoever reads slowly makes the other side wait.
 const BUFFER: usize = 16 * 1024;
@@ -16,36 +14,30 @@ const BUFFER: usize = 16 * 1024;
 pub struct Tunnel {
     pub client: OnUpgrade,
     pub to: To,
-    pub pulse: Pulse,
 }
 
 pub enum To {
     /// A host, by `CONNECT`.
-    Host(Upstream),
+    Host(Metered),
     /// A host that has changed the protocol, too, and what reads its answer until it has.
     Upgraded(OnUpgrade, Running),
 }
 
 impl Tunnel {
-    /// Passes bytes until both sides have ended or nothing moves for so long. The end of one
-    /// direction is passed on, and the other goes on.
-    pub async fn run(self, idle: Duration) {
+    /// Passes bytes until both sides have ended. The end of one direction is passed on, and the
+    /// other goes on.
+    pub async fn run(self) {
         let Ok(client) = self.client.await else {
             return;
         };
         let client = TokioIo::new(client);
-        tokio::select! {
-            () = async {
-                match self.to {
-                    To::Host(host) => pass(client, host).await,
-                    To::Upgraded(host, _reading) => {
-                        if let Ok(host) = host.await {
-                            pass(client, TokioIo::new(host)).await;
-                        }
-                    }
+        match self.to {
+            To::Host(host) => pass(client, host).await,
+            To::Upgraded(host, _reading) => {
+                if let Ok(host) = host.await {
+                    pass(client, TokioIo::new(host)).await;
                 }
-            } => {}
-            () = self.pulse.stopped(idle) => {}
+            }
         }
     }
 }

@@ -83,6 +83,7 @@ fn a_host_that_never_answers_is_given_up() {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let limits = Limits {
+        head: Duration::from_millis(300),
         idle: Duration::from_millis(300),
         ..Limits::default()
     };
@@ -120,4 +121,35 @@ fn an_answer_that_stops_ends_its_connection() {
     ));
     let all = String::from_utf8(client.rest()).unwrap();
     assert!(all.ends_with("\r\n\r\nhalf"), "{all}");
+}
+
+#[test]
+fn who_reads_nothing_loses_its_place() {
+    let host = Host::start(|mut stream| {
+        if read_head(&mut stream).starts_with("GET") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        }
+        let _ = std::io::copy(&mut std::io::repeat(0), &mut stream);
+    });
+    let limits = Limits {
+        connections: 1,
+        head: Duration::from_millis(300),
+        idle: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let world = world(&host, limits);
+    let authority = format!("a.test:{}", host.port());
+    let refused = "GET http://b.test/ HTTP/1.1\r\n\r\n";
+    for request in [
+        format!("CONNECT {authority} HTTP/1.1\r\n\r\n\r\n\r\n"),
+        format!("GET http://{authority}/ HTTP/1.1\r\n\r\n"),
+        refused.repeat(100_000),
+    ] {
+        let mut deaf = world.connect();
+        let mut sends = deaf.0.try_clone().unwrap();
+        let sending = std::thread::spawn(move || sends.write_all(request.as_bytes()));
+        assert_eq!(world.ask(refused).status, 403);
+        let _ = deaf.rest();
+        let _ = sending.join().unwrap();
+    }
 }

@@ -11,6 +11,7 @@
 mod addresses;
 mod clients;
 mod host;
+mod inside;
 mod limits;
 mod policy;
 mod random;

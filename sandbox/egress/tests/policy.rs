@@ -78,6 +78,24 @@ fn a_refusal_names_the_missing_rule() {
 }
 
 #[test]
+fn a_bad_request_says_how_to_write_it() {
+    let world = World::with_host(1);
+    for (request, advice) in [
+        ("GET http://user:password@a.test/", "Authorization header"),
+        ("CONNECT user@a.test:443", "Authorization header"),
+        ("GET /", "set HTTPS_PROXY"),
+        ("GET https://a.test/", "ask for a tunnel by CONNECT"),
+        ("CONNECT a.test", "a port is a number from 1 to 65535"),
+        ("CONNECT 127.1:443", "neither a DNS name nor an IP address"),
+    ] {
+        let problem = world.ask(format!("{request} HTTP/1.1\r\n\r\n")).json();
+        assert_eq!(problem["code"], "egress_bad_request", "{request}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(advice), "{request}: {detail}");
+    }
+}
+
+#[test]
 fn a_refusal_repeats_nothing_else_of_the_request() {
     let world = World::start(
         &allow(&[("a.test", 1)]),

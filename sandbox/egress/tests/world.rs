@@ -90,12 +90,22 @@ pub const LOOPBACK: &[&str] = &["127.0.0.0/8"];
 
 impl World {
     pub fn start(policy: &str, networks: &[&str], book: Book, limits: Limits) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serving(listener, policy, networks, book, limits)
+    }
+
+    pub fn serving(
+        listener: TcpListener,
+        policy: &str,
+        networks: &[&str],
+        book: Book,
+        limits: Limits,
+    ) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let book = Arc::new(book);
         let proxy = Arc::new(Proxy::with_names(

@@ -12,9 +12,13 @@ use std::time::Duration;
 use sealfleet_channel::{
     Channel, Descriptors, EGRESS_LISTENER, EgressOrder, Socket, ToHost, ToInit,
 };
+use sealfleet_domain::egress::{Denial, Denials};
 use sealfleet_egress::{Limits, Proxy};
+use sealfleet_identity::SecretValue;
+use sealfleet_redaction::Redactor;
 
 use crate::Failure;
+use crate::output::{self, Injected};
 use crate::supervise::Stops;
 
 /// The port of a step's loopback that its proxy accepts on.
@@ -54,6 +58,65 @@ pub(crate) fn variables() -> Vec<(String, String)> {
     // Without it, Node.js looks at none of them.
     all.push(("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned()));
     all
+}
+
+/// Takes values of secrets out of what the trail will say of hosts: a program can ask for a host
+/// that has one in its name.
+pub(crate) struct Hosts {
+    as_written: Redactor,
+    /// Names of hosts are told in lower case.
+    in_lower_case: Redactor,
+}
+
+impl Hosts {
+    pub(crate) fn of(secrets: &[Injected], redactor: &Redactor) -> Result<Self, String> {
+        let lower = |secret: &Injected| Injected {
+            name: secret.name.clone(),
+            reference: None,
+            value: SecretValue::new(secret.value.expose().to_ascii_lowercase()),
+            redact: secret.redact,
+        };
+        let lower: Vec<Injected> = secrets.iter().map(lower).collect();
+        Ok(Self {
+            as_written: redactor.clone(),
+            in_lower_case: output::redactor(&lower)?,
+        })
+    }
+
+    /// What the step was kept from, as the host tells it. Nothing, if it does not.
+    pub(crate) async fn denied(&self, channel: &mut Socket<ToHost, ToInit>) -> Denials {
+        let asked = async {
+            let question = ToHost::EgressAsked;
+            channel.send(&question, Descriptors::new()).await?;
+            channel.receive().await
+        };
+        match asked.await {
+            Ok((ToInit::Denied(denied), _)) => self.without_values(denied),
+            Ok(_) => Denials::default(),
+            Err(error) => {
+                eprintln!("sealfleet-init: what was refused is not told: {error}");
+                Denials::default()
+            }
+        }
+    }
+
+    fn without_values(&self, denied: Denials) -> Denials {
+        let holds_one = |row: &Denial| {
+            let host = row.host.to_string();
+            [&self.as_written, &self.in_lower_case]
+                .iter()
+                .any(|redactor| redactor.finds(host.as_bytes()))
+        };
+        let (unnamed, rows) = denied.rows.into_iter().partition(holds_one);
+        let unnamed = Denials {
+            rows: unnamed,
+            others: denied.others,
+        };
+        Denials {
+            rows,
+            ..unnamed.unnamed()
+        }
+    }
 }
 
 /// A proxy that can start.

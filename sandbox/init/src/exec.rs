@@ -26,12 +26,13 @@ use sealfleet_channel::{
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::artifact::Artifact;
 use sealfleet_domain::command::Word;
+use sealfleet_domain::egress::Denials;
 use sealfleet_domain::redaction;
 use sealfleet_identity::{Backends, IdentityError, Registry, SecretValue};
 use sealfleet_redaction::Redactor;
 
 use crate::agent::{self, Watched};
-use crate::egress::{self, Proxying};
+use crate::egress::{self, Hosts, Proxying};
 use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
@@ -80,6 +81,7 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
                 task,
                 watched,
                 artifacts,
+                hosts,
             } = work;
             let redactor = task.redactor.clone();
             let (end, mut redactions) = supervise::run(task, &mut stops).await;
@@ -106,7 +108,15 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
                 Err(error) => eprintln!("sealfleet-init: {error}"),
             }
             let redactions = redaction::reported(redactions);
-            let ended = ToHost::Ended { end, redactions };
+            let denied = match hosts {
+                Some(hosts) => hosts.denied(&mut channel).await,
+                None => Denials::default(),
+            };
+            let ended = ToHost::Ended {
+                end,
+                redactions,
+                denied,
+            };
             if let Err(error) = channel.send(&ended, Descriptors::new()).await {
                 eprintln!("sealfleet-init: the worker was not told the command's end: {error}");
             }
@@ -170,9 +180,7 @@ async fn prepare(
         .map_err(untold)?;
     match channel.receive().await {
         Ok((ToInit::Go, _)) => Ok(Role::Step(work)),
-        Ok((ToInit::Step(_) | ToInit::Egress(_) | ToInit::Inputs(_) | ToInit::Taken, _)) => {
-            Err("the worker did not let the command go: it sent something else".to_owned())
-        }
+        Ok(_) => Err("the worker did not let the command go: it sent something else".to_owned()),
         Err(error) => Err(format!("the worker did not let the command go: {error}")),
     }
 }
@@ -203,7 +211,7 @@ async fn receive_step(
             (ToInit::Egress(order), descriptors) => {
                 return Ok(Received::Egress(order, descriptors));
             }
-            (ToInit::Go | ToInit::Taken, _) => {
+            (ToInit::Go | ToInit::Taken | ToInit::Denied(_), _) => {
                 return Err(bad_step("the go came before the step".to_owned()));
             }
         }
@@ -265,6 +273,8 @@ struct Work {
     watched: Option<Arc<Mutex<Watched>>>,
     /// What it is to leave behind.
     artifacts: Vec<Artifact>,
+    /// Redacts the hosts that it was kept from, if it has an egress proxy.
+    hosts: Option<Hosts>,
 }
 
 /// The command with its environment, the versions of its secrets, and the listener for its egress
@@ -318,8 +328,9 @@ async fn resolve(
     let of_cli = of_cli.unwrap_or_default().iter();
     let plain = step.env.into_iter();
     let mut environment = supervise::base_environment(HOME);
-    let mut listener = Descriptors::new();
+    let (mut listener, mut hosts) = (Descriptors::new(), None);
     if step.egress {
+        hosts = Some(Hosts::of(&secrets, &redactor).map_err(bad_step)?);
         listener = egress::listen().map_err(bad_step)?;
         let variables = egress::variables().into_iter();
         environment.extend(variables.map(|(name, value)| supervise::plain(name, value)));
@@ -345,6 +356,7 @@ async fn resolve(
         task,
         watched,
         artifacts: step.artifacts,
+        hosts,
     };
     Ok((work, versions, listener))
 }

@@ -155,7 +155,7 @@ async fn listen(mut channel: Socket<ToInit, ToHost>, denied: Arc<Mutex<Denials>>
 }
 
 impl Proxy {
-    /// Ends it, and answers what it has kept its step from.
+    /// Ends it, and answers what it has kept its step from, once.
     pub(super) async fn end(&self) -> Denials {
         self.sandbox.stop(GRACE).await;
         let listening = self.listening.lock();

@@ -79,7 +79,7 @@ struct Waiting {
 struct Command {
     sandbox: Box<dyn Sandbox>,
     /// The way out of it, if it has one.
-    proxy: Option<Proxy>,
+    proxy: Option<Arc<Proxy>>,
     /// Others of this host find the sandbox by it.
     _note: Option<Note>,
     channel: Arc<Mutex<Box<HostChannel>>>,
@@ -165,7 +165,7 @@ impl Executor for Sandboxed {
                         cannot_start("the sandbox made no listener for its egress proxy")
                     })?;
                     let proxy = idle.serve(policy, &self.network.networks, listener).await?;
-                    command.proxy = Some(proxy);
+                    command.proxy = Some(Arc::new(proxy));
                 }
                 checked(resolved, &granted)?
             }
@@ -185,6 +185,7 @@ impl Executor for Sandboxed {
                 | ToHost::Artifacts(_)
                 | ToHost::Proxying
                 | ToHost::Egress(_)
+                | ToHost::EgressAsked
                 | ToHost::Placed,
                 _,
             ))) => {
@@ -292,7 +293,7 @@ impl Prepared for Waiting {
         drop(channel);
         let artifacts = self.command.artifacts.lock().await.take();
         let channel = Arc::clone(&self.command.channel);
-        let listening = tokio::spawn(listen(channel, artifacts));
+        let listening = tokio::spawn(listen(channel, artifacts, self.command.proxy.clone()));
         *self.command.told.lock().await = Some(listening);
         Ok(Box::new(self.command))
     }
@@ -390,7 +391,9 @@ impl Command {
             };
             let mut told = told.ok().and_then(Result::ok).unwrap_or_default();
             if let Some(proxy) = &self.proxy {
-                told.egress_denied = proxy.end().await;
+                // Nobody has redacted the hosts of an end that init has not told.
+                let unnamed = proxy.end().await.unnamed();
+                told.egress_denied = told.egress_denied.with(unnamed);
             }
             let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
@@ -415,7 +418,11 @@ struct Told {
 }
 
 /// Listens until init has told the command's end, or can tell nothing more.
-async fn listen(channel: Arc<Mutex<Box<HostChannel>>>, artifacts: Option<Collection>) -> Told {
+async fn listen(
+    channel: Arc<Mutex<Box<HostChannel>>>,
+    artifacts: Option<Collection>,
+    proxy: Option<Arc<Proxy>>,
+) -> Told {
     let mut told = Told {
         artifacts,
         ..Told::default()
@@ -436,8 +443,22 @@ async fn listen(channel: Arc<Mutex<Box<HostChannel>>>, artifacts: Option<Collect
                     }
                 }
             }
-            Ok((ToHost::Ended { end, redactions }, _)) => {
-                (told.end, told.redactions) = (Some(end), redactions);
+            Ok((ToHost::EgressAsked, _)) => {
+                let Some(proxy) = &proxy else { break };
+                let denied = ToInit::Denied(proxy.end().await);
+                if channel.send(&denied, Descriptors::new()).await.is_err() {
+                    break;
+                }
+            }
+            Ok((
+                ToHost::Ended {
+                    end,
+                    redactions,
+                    denied,
+                },
+                _,
+            )) => {
+                (told.end, told.redactions, told.egress_denied) = (Some(end), redactions, denied);
             }
             _ => break,
         }

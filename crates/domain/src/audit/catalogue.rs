@@ -566,7 +566,7 @@ pub const CATALOGUE: &[Row] = &[
                 "`true` if the step may reach other hosts than at enqueue; absent if not",
             ),
         ],
-        example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"]}"#,
+        example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"],"egress":true}"#,
     },
     Row {
         name: "step.running",
@@ -717,7 +717,7 @@ pub const CATALOGUE: &[Row] = &[
                 "tries of hosts that have no row; absent if there are none",
             ),
         ],
-        example: r#"{"type":"egress.denied","step_id":"fetch","fence":1,"rows":[{"host":"paste.example","port":443,"reason":"no_rule","count":2}]}"#,
+        example: r#"{"type":"egress.denied","step_id":"fetch","fence":1,"rows":[{"host":"paste.example","port":443,"reason":"no_rule","count":2}],"others":1}"#,
     },
     Row {
         name: "artifact.contains_secret",

@@ -1,4 +1,4 @@
-//! A connection to a host, which counts its bytes and knows how long it has been quiet.
+//! A connection that counts its bytes and knows how long it has been quiet.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::record::Counts;
 
-pub struct Upstream {
+pub struct Metered {
     stream: TcpStream,
     counts: Arc<Counts>,
     pulse: Pulse,
@@ -51,7 +51,7 @@ impl Pulse {
     }
 }
 
-impl Upstream {
+impl Metered {
     pub fn new(stream: TcpStream, counts: Arc<Counts>) -> Self {
         let pulse = Pulse {
             began: Instant::now(),
@@ -68,6 +68,7 @@ impl Upstream {
         self.pulse.clone()
     }
 
+    /// Counts what was written.
     fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.counts.add_sent(bytes);
@@ -77,7 +78,7 @@ impl Upstream {
     }
 }
 
-impl AsyncRead for Upstream {
+impl AsyncRead for Metered {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -94,7 +95,7 @@ impl AsyncRead for Upstream {
     }
 }
 
-impl AsyncWrite for Upstream {
+impl AsyncWrite for Metered {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
