@@ -290,22 +290,17 @@ pub async fn a_step_that_may_reach_nothing_has_no_proxy(worker: &Worker) {
 }
 
 pub async fn no_host_in_the_trail_holds_a_secret(worker: &Worker) {
-    let script = format!(
-        "ask {VALUE}.other.example:80; ask x$(printf %s {VALUE} | od -An -tx1 | tr -d ' \\n' | cut -c1-60).example:80; \
-         ask plain.example:80"
-    );
+    let mixed = "Canary-In-Mixed-Case-9876543210";
+    let script = format!("for host in {VALUE} {mixed} plain; do ask $host.example:80; done");
     let mut step = asking(&script, json!({ "allow": [{ "host": "allowed.example" }] }));
     step.mode = "identity";
-    step.secrets = vec![
-        ("MIXED", VALUE.to_uppercase()),
-        ("API_KEY", VALUE.to_owned()),
-    ];
-    let end = worker.run(&step).end().await;
-    assert_eq!(end.denied.rows.len(), 2, "{:?}", end.denied);
-    let told = format!("{:?}", end.denied);
-    assert!(told.contains("plain.example"), "{told}");
-    assert!(!told.contains(VALUE), "{told}");
-    assert_eq!(end.denied.others, 1, "{told}");
+    step.secrets = vec![("API_KEY", VALUE.to_owned()), ("MIXED", mixed.to_owned())];
+    let denied = worker.run(&step).end().await.denied;
+    let hosts: Vec<String> = denied.rows.iter().map(|row| row.host.to_string()).collect();
+    assert_eq!(
+        (hosts, denied.others),
+        (vec!["plain.example".to_owned()], 2)
+    );
 }
 
 pub async fn two_proxies_know_nothing_of_one_another(worker: &Worker) {

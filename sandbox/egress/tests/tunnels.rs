@@ -84,11 +84,12 @@ fn a_websocket_is_let_through() {
     }
 }
 
-/// Pages of this process in memory (proc_pid_statm(5)).
+/// Bytes of this process in memory (proc_pid_status(5)).
 fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages = statm.split_whitespace().nth(1).unwrap();
-    pages.parse::<u64>().unwrap() * rustix::param::page_size() as u64
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kibibytes.parse::<u64>().unwrap() * 1024
 }
 
 const MEBIBYTE: usize = 1 << 20;

@@ -461,7 +461,7 @@ fn a_value_that_cannot_be_redacted_starts_nothing() {
     assert_eq!(text(&output.stdout), "");
     let said = text(&output.stderr);
     let told = stub.told()["report"]["failure"].clone();
-    assert_eq!(told["kind"], "cannot_start");
+    assert_eq!(told["kind"], "secret_unavailable");
     for said in [said.as_str(), told["detail"].as_str().unwrap()] {
         for part in ["`API_KEY`", "8 bytes", "?redact=false"] {
             assert!(said.contains(part) && !said.contains("12345"), "{said}");
