@@ -1,0 +1,83 @@
+//! System calls that tests make.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+
+/// # Panics
+/// With the system's answer, if it is negative.
+pub fn done(result: impl Into<i64>) -> i64 {
+    let result = result.into();
+    assert!(result >= 0, "{}", io::Error::last_os_error());
+    result
+}
+
+/// The system's number of the last error.
+pub fn errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap()
+}
+
+/// A network namespace with loopback, up, that has the addresses of the traps.
+pub fn own_network() {
+    let (user, group) = unsafe { (libc::geteuid(), libc::getegid()) };
+    if user == 0 {
+        done(unsafe { libc::unshare(libc::CLONE_NEWNET) });
+    } else {
+        done(unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET) });
+        fs::write("/proc/self/setgroups", "deny").unwrap();
+        fs::write("/proc/self/uid_map", format!("{user} {user} 1")).unwrap();
+        fs::write("/proc/self/gid_map", format!("{group} {group} 1")).unwrap();
+    }
+    let socket = done(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) }) as i32;
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    name(&mut request, b"lo");
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    done(unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw mut request) });
+    let aliases: [(&[u8], [u8; 4]); 3] = [
+        (b"lo:1", [169, 254, 170, 2]),
+        (b"lo:2", [169, 254, 169, 254]),
+        (b"lo:3", [10, 77, 0, 1]),
+    ];
+    for (alias, address) in aliases {
+        name(&mut request, alias);
+        let address = inet(Ipv4Addr::from(address), 0);
+        request.ifr_ifru.ifru_addr =
+            unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(address) };
+        done(unsafe { libc::ioctl(socket, libc::SIOCSIFADDR, &raw mut request) });
+    }
+    unsafe { libc::close(socket) };
+    // As non-root, ports below 1024 need a capability of this namespace, which is there.
+}
+
+fn name(request: &mut libc::ifreq, name: &[u8]) {
+    request.ifr_name = [0; 16];
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
+        *to = from.cast_signed();
+    }
+}
+
+pub fn inet(address: Ipv4Addr, port: u16) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(address.octets()),
+        },
+        sin_zero: [0; 8],
+    }
+}
+
+/// Gives up root, and with it all capabilities.
+pub fn become_user(user: u32) {
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    done(unsafe { libc::setgroups(0, std::ptr::null()) });
+    done(unsafe { libc::setresgid(user, user, user) });
+    done(unsafe { libc::setresuid(user, user, user) });
+}
+
+/// As init hides itself.
+pub fn hide() {
+    done(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) });
+}
