@@ -72,11 +72,13 @@ fn answer(stream: TcpStream, files: Option<PathBuf>) {
             "404 Not Found"
         };
         let body = body.unwrap_or_default();
-        let head = format!(
+        let mut answer = format!(
             "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
             body.len()
-        );
-        if stream.write_all(head.as_bytes()).is_err() || stream.write_all(&body).is_err() {
+        )
+        .into_bytes();
+        answer.extend(body);
+        if stream.write_all(&answer).is_err() {
             return;
         }
     }

@@ -113,9 +113,12 @@ pub fn run(options: &str, command: &[String]) {
             UnixListener::bind_addr(&outside).unwrap(),
         ));
     }
-    // Of several stages in one directory the last one has them.
     let mut open = None;
     if options.directory.is_some() {
+        // An earlier stage may have worked here.
+        for path in [WITHHELD, OPEN] {
+            drop(std::fs::remove_file(path));
+        }
         unix.push((WITHHELD.to_owned(), UnixListener::bind(WITHHELD).unwrap()));
         open = Some(UnixListener::bind(OPEN).unwrap());
         for path in [WITHHELD, OPEN] {
@@ -125,9 +128,7 @@ pub fn run(options: &str, command: &[String]) {
     }
     let proxy = (!options.neighbour).then(|| TcpListener::bind(PROXY).unwrap());
     let model = options.model.then(|| TcpListener::bind(MODEL).unwrap());
-    if let Some(user) = options.user {
-        sys::become_user(user);
-    }
+    sys::become_user(options.user);
     if !options.dumpable {
         sys::hide();
     }

@@ -67,14 +67,18 @@ pub fn inet(address: Ipv4Addr, port: u16) -> libc::sockaddr_in {
     }
 }
 
-/// Gives up root, and with it all capabilities.
-pub fn become_user(user: u32) {
+/// Becomes `user`, if it is root, and gives up all capabilities, if it is not.
+pub fn become_user(user: Option<u32>) {
     if unsafe { libc::geteuid() } != 0 {
-        return;
+        // Of the namespace that it has made.
+        let header = [0x2008_0522_u32, 0]; // _LINUX_CAPABILITY_VERSION_3, this thread
+        let none = [0_u32; 6];
+        done(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) });
+    } else if let Some(user) = user {
+        done(unsafe { libc::setgroups(0, std::ptr::null()) });
+        done(unsafe { libc::setresgid(user, user, user) });
+        done(unsafe { libc::setresuid(user, user, user) });
     }
-    done(unsafe { libc::setgroups(0, std::ptr::null()) });
-    done(unsafe { libc::setresgid(user, user, user) });
-    done(unsafe { libc::setresuid(user, user, user) });
 }
 
 /// As init hides itself.
