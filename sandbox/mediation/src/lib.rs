@@ -38,6 +38,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use libc::sock_filter;
 use rustix::io::Errno;
@@ -125,10 +126,8 @@ impl Mediation {
         let received = receive(&ours);
         let (child, listener) = match (spawned, received) {
             (Ok(child), Ok(listener)) => (child, listener),
-            (Ok(mut child), Err(error)) => {
-                // Fails only if it has ended.
-                drop(child.kill());
-                drop(child.wait());
+            (Ok(child), Err(error)) => {
+                give_up(child);
                 return Err(StartError::Mediation(error));
             }
             // The filter was in place; what failed came after it.
@@ -140,13 +139,13 @@ impl Mediation {
         let serving = std::thread::Builder::new()
             .name("mediator".to_owned())
             .spawn(move || server.run());
-        if let Err(error) = serving {
-            let mut child = child;
-            drop(child.kill());
-            drop(child.wait());
-            return Err(StartError::Mediation(error));
+        match serving {
+            Ok(serving) => Ok((child, Mediator { refusals, serving })),
+            Err(error) => {
+                give_up(child);
+                Err(StartError::Mediation(error))
+            }
         }
-        Ok((child, Mediator { refusals }))
     }
 }
 
@@ -154,14 +153,38 @@ impl Mediation {
 #[derive(Debug)]
 pub struct Mediator {
     refusals: Arc<Mutex<Refusals>>,
+    serving: JoinHandle<io::Result<()>>,
 }
 
 impl Mediator {
     /// What was refused since this was last asked.
     #[must_use]
     pub fn refusals(&self) -> Refusals {
-        std::mem::take(&mut *self.refusals.lock().unwrap_or_else(PoisonError::into_inner))
+        take(&self.refusals)
     }
+
+    /// Waits until the last process of the command has ended, and answers what was refused since
+    /// it was last asked.
+    ///
+    /// # Errors
+    /// It has mediated only until some moment before. From then on, the command connected to nothing.
+    pub fn end(self) -> io::Result<Refusals> {
+        let Self { refusals, serving } = self;
+        let panicked = |_| io::Error::other("the mediator has panicked");
+        serving.join().map_err(panicked)??;
+        Ok(take(&refusals))
+    }
+}
+
+fn take(refusals: &Mutex<Refusals>) -> Refusals {
+    std::mem::take(&mut *refusals.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A command whose calls nobody would answer.
+fn give_up(mut child: Child) {
+    // Fails only if it has ended.
+    drop(child.kill());
+    drop(child.wait());
 }
 
 #[expect(

@@ -212,14 +212,23 @@ impl Listener {
             },
         };
         match self.control(libc::SECCOMP_IOCTL_NOTIF_ADDFD, &mut request) {
-            Ok(_) => return Ok(()),
-            // Before Linux 5.14 these are two steps.
-            Err(Errno::INVAL) => request.flags = 0,
-            Err(error) => return Err(error),
+            Ok(_) => Ok(()),
+            // Before Linux 5.14.
+            Err(Errno::INVAL) => self.give_in_two_steps(request),
+            Err(error) => Err(error),
         }
+    }
+
+    /// If a signal comes between the steps, the command keeps a descriptor that it does not know of.
+    fn give_in_two_steps(&self, request: seccomp_notif_addfd) -> Result<(), Errno> {
+        let mut request = request;
+        request.flags = 0;
         let number = self.control(libc::SECCOMP_IOCTL_NOTIF_ADDFD, &mut request)?;
-        self.answer(id, Ok(i64::from(number)));
-        Ok(())
+        if self.answer(request.id, Ok(i64::from(number))) {
+            Ok(())
+        } else {
+            Err(Errno::NOENT)
+        }
     }
 
     #[expect(unsafe_code, reason = "no safe crate has these requests")]
@@ -241,4 +250,39 @@ fn outcome(result: c_int) -> Result<c_int, Errno> {
         return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
     }
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use rustix::net::{AddressFamily, SocketType, socket};
+
+    use super::*;
+    use crate::filter;
+
+    #[test]
+    fn a_descriptor_can_be_given_in_two_steps() {
+        let (sender, receiver) = mpsc::channel();
+        let subject = std::thread::spawn(move || {
+            sender.send(install(&filter::program()).unwrap()).unwrap();
+            rustix::fs::fstat(socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap())
+                .unwrap()
+        });
+        let listener = Listener::new(receiver.recv().unwrap());
+        let (pipe, _) = rustix::pipe::pipe().unwrap();
+        let request = seccomp_notif_addfd {
+            id: listener.receive().unwrap().unwrap().id,
+            flags: 0,
+            srcfd: pipe.as_raw_fd().cast_unsigned(),
+            newfd: 0,
+            newfd_flags: 0,
+        };
+        listener.give_in_two_steps(request).unwrap();
+        assert_eq!(
+            subject.join().unwrap().st_ino,
+            rustix::fs::fstat(&pipe).unwrap().st_ino
+        );
+        assert_eq!(listener.give_in_two_steps(request), Err(Errno::NOENT));
+    }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, fstat, stat};
@@ -26,18 +27,11 @@ use crate::refusals::Refusals;
 use crate::sockets::Sockets;
 
 /// Between two attempts at connections that are not made yet.
-const AGAIN: Timespec = milliseconds(5);
+const AGAIN: Duration = Duration::from_millis(5);
 /// Between two looks whether sockets that others notice were closed.
-const SWEEP: Timespec = milliseconds(1000);
+const SWEEP: Duration = Duration::from_secs(1);
 /// As many connections may be under way. A further one is answered `EAGAIN`.
 const MOST_WAITING: usize = 128;
-
-const fn milliseconds(count: i64) -> Timespec {
-    Timespec {
-        tv_sec: count / 1000,
-        tv_nsec: count % 1000 * 1_000_000,
-    }
-}
 
 /// Where a socket is to be connected to. Nothing of it is the command's to change.
 #[derive(Debug)]
@@ -87,6 +81,7 @@ impl Server {
     /// # Errors
     /// The kernel's answer. All further calls fail then.
     pub fn run(mut self) -> io::Result<()> {
+        let mut swept = Instant::now();
         loop {
             let timeout = if !self.waiting.is_empty() {
                 Some(AGAIN)
@@ -96,11 +91,12 @@ impl Server {
                 None
             };
             let mut polled = [PollFd::new(&self.listener, PollFlags::IN)];
-            let ready = match poll(&mut polled, timeout.as_ref()) {
-                Ok(ready) => ready,
+            let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
+            match poll(&mut polled, timeout.as_ref()) {
+                Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
-            };
+            }
             let [polled] = polled;
             let seen = polled.revents();
             if seen.contains(PollFlags::IN) {
@@ -111,8 +107,9 @@ impl Server {
                 return Ok(());
             }
             self.try_again();
-            if ready == 0 {
+            if swept.elapsed() > SWEEP {
                 self.sockets.sweep_noticed();
+                swept = Instant::now();
             }
         }
     }

@@ -54,6 +54,18 @@ pub fn all() -> Vec<(String, Case)> {
                 Box::new(move || holds(name, user, &options)),
             ));
         }
+        for name in [
+            "is-interrupted",
+            "asks-from-many-threads",
+            "dies-while-it-connects",
+        ] {
+            let options = Options {
+                old_kernel: true,
+                ..Options::default()
+            };
+            let case = move || holds(name, user, &options);
+            cases.push((format!("{who}::old-kernel::{name}"), Box::new(case)));
+        }
         // Nothing gets through because a listener of one's own may be reached.
         for name in [
             "asks-everywhere",

@@ -91,6 +91,15 @@ fn refused(result: Result<(), i32>) {
     assert_eq!(result, Err(libc::EACCES));
 }
 
+/// Ends the other side of a race, also when this one fails.
+pub struct AtTheEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Waits for a child, which must end well.
 fn ends_well(child: c_int) {
     let mut status = 0;
@@ -170,6 +179,7 @@ fn races_the_address() {
     let over = AtomicBool::new(false);
     let (mut made, mut denied) = (0, 0);
     thread::scope(|scope| {
+        let _over = AtTheEnd(&over);
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 for address in [good, bad] {
@@ -177,7 +187,11 @@ fn races_the_address() {
                 }
             }
         });
-        for _ in 0..3000 {
+        // On a busy machine both sides take their turns late.
+        for round in 0.. {
+            if round > 3000 && made > 10 && denied > 10 {
+                break;
+            }
             let socket = tcp();
             let result =
                 unsafe { libc::connect(socket.as_raw_fd(), place as *const libc::sockaddr, 16) };
@@ -192,12 +206,7 @@ fn races_the_address() {
                 assert_eq!(errno(), libc::EACCES);
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
-    assert!(
-        made > 0 && denied > 0,
-        "{made} made, {denied} denied: it was no race"
-    );
     ask_proxy();
 }
 
@@ -207,6 +216,7 @@ fn races_the_descriptor() {
     let current = AtomicI32::new(-1);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = AtTheEnd(&over);
         scope.spawn(|| {
             let (mine, other) = UnixStream::pair().unwrap();
             while !over.load(Ordering::Relaxed) {
@@ -231,7 +241,6 @@ fn races_the_descriptor() {
                 assert_eq!(peer, PROXY.parse().unwrap());
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
     ask_proxy();
 }
@@ -242,6 +251,7 @@ fn races_bind_and_listen() {
     let over = AtomicBool::new(false);
     let [one, other] = [tcp(), socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).unwrap()];
     thread::scope(|scope| {
+        let _over = AtTheEnd(&over);
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 for from in [&one, &other] {
@@ -255,7 +265,6 @@ fn races_bind_and_listen() {
             unsafe { libc::listen(place, 1) };
             assert!(connect(place, &v4(FORBIDDEN)).is_err());
         }
-        over.store(true, Ordering::Relaxed);
     });
     ask_proxy();
 }

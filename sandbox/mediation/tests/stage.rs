@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sealfleet_local_model::{Model, Scripts, Turn};
-use sealfleet_mediation::{Mediation, Mediator, Policy, StartError};
+use sealfleet_mediation::{Mediation, Mediator, Policy, Refusals, StartError};
 use serde::{Deserialize, Serialize};
 
 use crate::proxy;
@@ -51,6 +51,8 @@ pub struct Options {
     pub no_network: bool,
     /// Whether a [`neighbour`] in that network has the proxy, and listens where nobody may connect.
     pub neighbour: bool,
+    /// Whether the kernel plays one of before Linux 5.19.
+    pub old_kernel: bool,
     /// Whether the stage stays readable for the command.
     pub dumpable: bool,
     /// Whether the command is started without mediation.
@@ -129,6 +131,13 @@ pub fn run(options: &str, command: &[String]) {
     let proxy = (!options.neighbour).then(|| TcpListener::bind(PROXY).unwrap());
     let model = options.model.then(|| TcpListener::bind(MODEL).unwrap());
     sys::become_user(options.user);
+    if !options.no_network {
+        // In a namespace of processes of its own it would be the stage's.
+        sys::leave_a_stranger();
+    }
+    if options.old_kernel {
+        sys::play_an_old_kernel();
+    }
     if !options.dumpable {
         sys::hide();
     }
@@ -253,9 +262,8 @@ fn mediate(options: &Options, command: &[String]) -> Report {
         .unwrap_or_else(|| 128 + std::os::unix::process::ExitStatusExt::signal(&status).unwrap());
     report.stdout = String::from_utf8_lossy(&bytes).into_owned();
     report.stderr = String::from_utf8_lossy(&errors.join().unwrap()).into_owned();
-    let refusals = mediator
-        .map(|mediator| mediator.refusals())
-        .unwrap_or_default();
+    // Ends by itself, since nobody is left.
+    let refusals = mediator.map_or_else(Refusals::default, |mediator| mediator.end().unwrap());
     report.refusals = (
         refusals
             .addresses

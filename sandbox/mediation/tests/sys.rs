@@ -85,3 +85,61 @@ pub fn become_user(user: Option<u32>) {
 pub fn hide() {
     done(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) });
 }
+
+/// A process that has all descriptors of this one, is no descendant of it, and ends with it.
+pub fn leave_a_stranger() {
+    let mut ends = [0; 2];
+    done(unsafe { libc::pipe(ends.as_mut_ptr()) });
+    let child = done(unsafe { libc::fork() }) as i32;
+    if child > 0 {
+        done(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) });
+        unsafe { libc::close(ends[0]) };
+        // The command does not inherit the other end.
+        done(unsafe { libc::fcntl(ends[1], libc::F_SETFD, libc::FD_CLOEXEC) });
+        return;
+    }
+    unsafe {
+        if libc::fork() == 0 {
+            // Changing the user has hidden it.
+            libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+            libc::close(ends[1]);
+            for output in [1, 2] {
+                libc::close(output);
+            }
+            let mut byte = 0_u8;
+            libc::read(ends[0], (&raw mut byte).cast(), 1);
+        }
+        libc::_exit(0);
+    }
+}
+
+/// Refuses the flag that came with Linux 5.19, so that signals interrupt mediated calls.
+pub fn play_an_old_kernel() {
+    let statement = |code: u32, jt, jf, k| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let jump = libc::BPF_JMP | libc::BPF_K;
+    let answer = libc::BPF_RET | libc::BPF_K;
+    let flag = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32;
+    let program = [
+        statement(load, 0, 0, 0),
+        statement(jump | libc::BPF_JEQ, 0, 3, libc::SYS_seccomp as u32),
+        statement(load, 0, 0, 24),
+        statement(jump | libc::BPF_JSET, 0, 1, flag),
+        statement(answer, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
+        statement(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr().cast_mut(),
+    };
+    done(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
+    done(unsafe {
+        let set = libc::SECCOMP_SET_MODE_FILTER;
+        libc::syscall(libc::SYS_seccomp, set, 0, &raw const program)
+    });
+}
