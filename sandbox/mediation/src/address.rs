@@ -45,7 +45,8 @@ impl Address {
     }
 }
 
-/// IPv4 that is written as IPv6 (`::ffff:127.0.0.1`, as Java does) goes over IPv4, and is judged so.
+/// IPv4 that is written as IPv6 (`::ffff:127.0.0.1`, as Java writes it) goes over IPv4, and is
+/// judged as such.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

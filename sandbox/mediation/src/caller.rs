@@ -36,7 +36,7 @@ impl Caller {
     /// Reads at most `LENGTH` bytes of its memory, once.
     ///
     /// # Errors
-    /// [`Errno::FAULT`]: there is no such memory; [`Errno::ACCESS`]: it does not let itself be read.
+    /// [`Errno::FAULT`]: there is no such memory. [`Errno::ACCESS`]: it cannot be read.
     pub fn memory<const LENGTH: usize>(&self, from: u64, length: usize) -> Result<Vec<u8>, Errno> {
         let memory = self.open("mem", OFlags::RDONLY)?;
         let mut bytes = [0; LENGTH];
@@ -61,11 +61,11 @@ impl Caller {
         inode_of_socket(link.to_bytes()).ok_or(Errno::NOTSOCK)
     }
 
-    /// The file that it means by `path`. What is found is held, so that a later rename changes nothing.
+    /// The file that it means by `path`. The file is held, so that a later rename changes nothing.
     ///
     /// # Errors
-    /// What the kernel would answer. [`Errno::LOOP`] also for links of `/proc`, which here would mean
-    /// files of this process.
+    /// What the kernel would answer. [`Errno::LOOP`] also for links of `/proc`, which here would
+    /// mean files of this process.
     pub fn resolve(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let directory = OFlags::PATH | OFlags::DIRECTORY;
         let root = self.open("root", directory)?;
@@ -87,14 +87,8 @@ impl Caller {
     ///
     /// # Errors
     /// It has ended.
-    pub fn is_our_equal(&self) -> Result<bool, Errno> {
+    pub fn may_what_we_may(&self, ours: &Rights) -> Result<bool, Errno> {
         let its = Rights::read(self.open("status", OFlags::RDONLY)?)?;
-        let status = rustix::fs::open(
-            "/proc/thread-self/status",
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let ours = Rights::read(status)?;
         Ok(ours.ids == its.ids && ours.capabilities & !its.capabilities == 0)
     }
 
@@ -127,13 +121,24 @@ fn is_our_root(root: &OwnedFd) -> Result<bool, Errno> {
 }
 
 /// What decides on access to files (proc_pid_status(5)).
-struct Rights {
+#[derive(Debug)]
+pub(crate) struct Rights {
     /// The lines of user, groups and further groups.
     ids: Vec<String>,
     capabilities: u64,
 }
 
 impl Rights {
+    /// Of this thread.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn own() -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let status = rustix::fs::open("/proc/thread-self/status", flags, Mode::empty())?;
+        Self::read(status)
+    }
+
     fn read(status: OwnedFd) -> Result<Self, Errno> {
         let text = std::io::read_to_string(std::fs::File::from(status)).map_err(|_| Errno::SRCH)?;
         let ids = |line: &&str| {

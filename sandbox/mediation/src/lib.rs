@@ -15,10 +15,16 @@
 //! all its descriptors. What may be reached is a [`Policy`].
 //!
 //! It fails closed: without this process the calls fail with `ENOSYS`, and [`Mediation::new`] says
-//! in words why a host cannot do this.
+//! in words why a host cannot do this. It needs Linux 5.9. Before 5.19 a signal interrupts a call
+//! that is being answered: `connect` then tells what came of it when it is made again. Before 5.14,
+//! a `socket` that is interrupted can leave a descriptor in the command that nobody uses.
 //!
-//! The command must not be able to reach into this process: it must not be
-//! [dumpable](libc::PR_SET_DUMPABLE), and it should be PID 1, or have another user than the command.
+//! The command must not be able to reach into this process: this one must not be dumpable
+//! ([`libc::PR_SET_DUMPABLE`]), and it should be PID 1, which no signal from inside ends.
+//!
+//! What it does not hold back: connections from outside to ports on which the command listens, and
+//! datagrams to unix sockets (`sendto`). A process that is not dumpable cannot connect.
+//! [Decision 052](../../../docs/decisions/052-init-makes-a-commands-sockets.md) has the reasons.
 
 mod address;
 mod caller;
@@ -53,11 +59,11 @@ pub use refusals::{Refusals, Refused};
 use listener::Listener;
 use mediator::Server;
 
-/// What a command may connect to. Besides this: unix sockets that are files, with the rights that it
-/// has anyway, and abstract unix sockets of its own.
+/// What a command may connect to. Besides this: unix sockets that are files, with the rights that
+/// it has anyway, and abstract unix sockets of its own.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// Where the proxy listens. IPv4 only as IPv4: it is also meant by IPv4 that is written as IPv6.
+    /// Where the proxy listens. Write IPv4 as IPv4; the command may write it as IPv6.
     pub proxies: Vec<SocketAddr>,
     /// Whether it may connect to ports of loopback on which processes of its own listen, as a test
     /// with a server does. Refused as long as anybody else listens on the same port.
@@ -136,9 +142,10 @@ impl Mediation {
         };
         let refusals = Arc::new(Mutex::new(Refusals::default()));
         let server = Server::new(Listener::new(listener), self.policy, Arc::clone(&refusals));
-        let serving = std::thread::Builder::new()
-            .name("mediator".to_owned())
-            .spawn(move || server.run());
+        let serving = server.and_then(|server| {
+            let thread = std::thread::Builder::new().name("mediator".to_owned());
+            thread.spawn(move || server.run())
+        });
         match serving {
             Ok(serving) => Ok((child, Mediator { refusals, serving })),
             Err(error) => {
@@ -167,7 +174,7 @@ impl Mediator {
     /// it was last asked.
     ///
     /// # Errors
-    /// It has mediated only until some moment before. From then on, the command connected to nothing.
+    /// Mediation has stopped before that. From then on the command could not connect.
     pub fn end(self) -> io::Result<Refusals> {
         let Self { refusals, serving } = self;
         let panicked = |_| io::Error::other("the mediator has panicked");

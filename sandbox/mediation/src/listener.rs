@@ -219,7 +219,7 @@ impl Listener {
         }
     }
 
-    /// If a signal comes between the steps, the command keeps a descriptor that it does not know of.
+    /// If a signal comes between the steps, the command keeps a descriptor that nobody uses.
     fn give_in_two_steps(&self, request: seccomp_notif_addfd) -> Result<(), Errno> {
         let mut request = request;
         request.flags = 0;

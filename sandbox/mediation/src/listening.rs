@@ -1,7 +1,7 @@
 //! Who would take a connection: the kernel's tables of sockets say which one listens, and `/proc`
 //! whether a process of the command has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -34,52 +34,46 @@ pub(crate) fn is_our_commands_name(name: &[u8]) -> bool {
     all_held(&inodes)
 }
 
-/// Which of the sockets with these inodes some process other than this one has.
-pub(crate) fn held_elsewhere(inodes: &BTreeSet<u64>) -> BTreeSet<u64> {
-    held(inodes, |_| true)
-}
-
 fn all_held(inodes: &BTreeSet<u64>) -> bool {
-    !inodes.is_empty() && held(inodes, descends_from_us) == *inodes
+    !inodes.is_empty() && held(inodes) == *inodes
 }
 
-fn held(inodes: &BTreeSet<u64>, by: impl Fn(u32) -> bool) -> BTreeSet<u64> {
+/// Which of the sockets with these inodes a descendant of this process has. Those of processes that
+/// cannot be read are not seen.
+pub(crate) fn held(inodes: &BTreeSet<u64>) -> BTreeSet<u64> {
     let mut found = BTreeSet::new();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    for process in numbers.filter(|number| *number != std::process::id()) {
-        // Unreadable: it is another user's, or has ended.
-        let descriptors = fs::read_dir(format!("/proc/{process}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let its: Vec<u64> = descriptors
+    for process in descendants(std::process::id()) {
+        let descriptors = fs::read_dir(format!("/proc/{process}/fd"));
+        let links = descriptors.into_iter().flatten().flatten();
+        let its = links
             .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .filter_map(|link| inode_of_socket(link.as_os_str().as_encoded_bytes()))
-            .filter(|inode| inodes.contains(inode))
-            .collect();
-        if !its.is_empty() && by(process) {
-            found.extend(its);
+            .filter_map(|link| inode_of_socket(link.as_os_str().as_encoded_bytes()));
+        found.extend(its.filter(|inode| inodes.contains(inode)));
+        if found.len() == inodes.len() {
+            break;
         }
     }
     found
 }
 
-fn descends_from_us(process: u32) -> bool {
-    let us = std::process::id();
-    let mut next = process;
-    while next > 1 {
-        if next == us {
-            return true;
+fn descendants(root: u32) -> Vec<u32> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        if let Some(parent) = parent(process) {
+            children.entry(parent).or_default().push(process);
         }
-        let Some(parent) = parent(next) else {
-            return false;
-        };
-        next = parent;
     }
-    next == us
+    let (mut waiting, mut found) = (vec![root], Vec::new());
+    while let Some(next) = waiting.pop() {
+        let its = children.remove(&next).unwrap_or_default();
+        waiting.extend(&its);
+        found.extend(its);
+    }
+    found
 }
 
+/// `None`: it has ended.
 fn parent(process: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name may hold blanks and parentheses; the fields after it do not.

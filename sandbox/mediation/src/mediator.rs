@@ -20,7 +20,7 @@ use rustix::net::{
 
 use crate::Policy;
 use crate::address::{Address, LONGEST, canonical};
-use crate::caller::Caller;
+use crate::caller::{Caller, Rights};
 use crate::listener::{Call, Listener};
 use crate::listening;
 use crate::refusals::Refusals;
@@ -60,20 +60,29 @@ struct Waiting {
 pub(crate) struct Server {
     listener: Listener,
     policy: Policy,
+    /// What this process may do with files.
+    rights: Rights,
     sockets: Sockets,
     waiting: Vec<Waiting>,
     refusals: Arc<Mutex<Refusals>>,
 }
 
 impl Server {
-    pub fn new(listener: Listener, policy: Policy, refusals: Arc<Mutex<Refusals>>) -> Self {
-        Self {
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn new(
+        listener: Listener,
+        policy: Policy,
+        refusals: Arc<Mutex<Refusals>>,
+    ) -> io::Result<Self> {
+        Ok(Self {
             listener,
             policy,
+            rights: Rights::own()?,
             sockets: Sockets::default(),
             waiting: Vec::new(),
             refusals,
-        }
+        })
     }
 
     /// Returns once no process is left that could ask.
@@ -182,7 +191,9 @@ impl Server {
             }
             Address::Path(path) => {
                 let file = caller.resolve(&path)?;
-                if !caller.is_our_equal()? || is_withheld(&self.policy.withheld, &file)? {
+                if !caller.may_what_we_may(&self.rights)?
+                    || is_withheld(&self.policy.withheld, &file)?
+                {
                     return Err(Errno::ACCESS);
                 }
                 Ok(Target::File(file))

@@ -4,7 +4,7 @@
 //! connection that is made on ours is there on its own, wherever it was copied to or is waited for.
 //! Ours has to be closed in time, or the socket would outlive the command's last descriptor: once
 //! it is connected or listens. A socket that the command closes before that is noticed by a look at
-//! everybody's descriptors ([`Sockets::sweep`]).
+//! the command's descriptors ([`Sockets::sweep`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use crate::listening::held_elsewhere;
+use crate::listening::held;
 
 /// More are not held. Each is one descriptor of this process, which may have 1024.
 const MOST: usize = 256;
@@ -98,7 +98,7 @@ impl Sockets {
             .filter(|(_, socket)| which(socket))
             .map(|(inode, _)| *inode)
             .collect();
-        let held = held_elsewhere(&asked);
+        let held = held(&asked);
         self.0
             .retain(|inode, _| !asked.contains(inode) || held.contains(inode));
     }

@@ -169,7 +169,7 @@ fn copies_before_it_connects() {
 fn hangs_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let begun = Instant::now();
+    let mut times = Vec::new();
     for round in 0..20 {
         let client = tcp(0);
         assert_eq!(connect(&client, &address.to_string()), Ok(()));
@@ -180,15 +180,18 @@ fn hangs_up() {
         if round % 2 == 0 {
             server.write_all(b"unread").unwrap();
         }
+        let closed = Instant::now();
         drop(client);
         let told = server.read(&mut [0; 8]).map_err(|error| error.kind());
         assert!(
             [Ok(0), Err(io::ErrorKind::ConnectionReset)].contains(&told),
             "{told:?}"
         );
+        times.push(closed.elapsed());
     }
-    // If it were only found out by looking, each would take a second.
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    // If it were found out by looking, most would take a second.
+    times.sort();
+    assert!(times[10] < Duration::from_millis(800), "{times:?}");
     drop(listener);
     // It is no longer the command's.
     assert!(TcpStream::connect(address).is_err());

@@ -1,6 +1,6 @@
-//! Commands that look for a way out. Each exits with 0 if every attempt was refused as it should be,
-//! and a connection to the proxy is still made after it. That nothing arrived elsewhere is for the
-//! stage to say.
+//! Commands that look for a way out. Each exits with 0 if every attempt was refused as it should
+//! be, and the proxy is still reached after it. That nothing arrived elsewhere is for the stage to
+//! say.
 
 use std::io;
 use std::mem::size_of_val;

@@ -184,8 +184,8 @@ pub fn run(options: &str, command: &[String]) {
     drop(model);
 }
 
-/// The other container of a task: it has the proxy, and listens where nobody may connect. Answers on
-/// its standard output that it does, and, once its input ends, how many connections arrived.
+/// The other container of a task: it has the proxy, and listens where nobody may connect. Says so
+/// on its standard output, and, once its input ends, how many connections arrived.
 pub fn neighbour() {
     let outside = UnixAddress::from_abstract_name(OUTSIDE).unwrap();
     let unix = UnixListener::bind_addr(&outside).unwrap();
@@ -308,8 +308,8 @@ fn model_behind(front: TcpListener) -> (tokio::runtime::Runtime, Model) {
     (runtime, model)
 }
 
-/// The command that is this program. By this path every user reaches it, though the checkout may lie
-/// in a directory of root's.
+/// The command that is this program. By this path every user reaches it, though the checkout may
+/// lie in a directory of root's.
 pub const PLAY: [&str; 2] = ["/proc/self/exe", "play"];
 
 /// Starts this program as a stage and answers what it reports.
