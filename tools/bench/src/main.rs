@@ -18,6 +18,7 @@ mod costs;
 mod figures;
 mod lambda;
 mod machine;
+mod mediation;
 mod redaction;
 mod revocation;
 mod stack;
@@ -129,6 +130,8 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     if !plan.only_costs {
         eprintln!("bench: redaction");
         redaction::measure(figures, &plan.functions).await?;
+        eprintln!("bench: mediation");
+        mediation::measure(figures, &plan.functions).await?;
     }
     eprintln!("bench: what a run costs");
     let deployed = World::as_deployed(&plan.functions).await?;
