@@ -467,12 +467,8 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
             told("out_of_memory"),
             "out of memory in `{pool}`: {ended:?}"
         );
-        // A task has an exit code and nothing else: this one is a shell's.
-        let absent = if pool == PULL {
-            json!({ "kind": "cannot_execute", "errno": 2, "detail": "No such file or directory" })
-        } else {
-            json!({ "kind": "exit", "code": 127 })
-        };
+        let absent =
+            json!({ "kind": "cannot_execute", "errno": 2, "detail": "No such file or directory" });
         ensure_eq!(
             end("absent").await?.1,
             absent,

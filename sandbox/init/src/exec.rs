@@ -285,7 +285,7 @@ async fn resolve(
     let of_cli = agent.as_ref().map(|agent| agent.environment);
     let of_cli = of_cli.unwrap_or_default().iter();
     let plain = step.env.into_iter();
-    let mut environment = supervise::base_environment(HOME);
+    let mut environment = supervise::base_environment(HOME, step.tty);
     environment.extend(of_cli.map(|(name, value)| supervise::plain(*name, *value)));
     environment.extend(plain.map(|(name, value)| supervise::plain(name, value)));
     environment.extend(
@@ -299,6 +299,7 @@ async fn resolve(
         environment,
         time_limit: None,
         stdin,
+        tty: step.tty,
         tap: watched.clone().map(|watched| watched as Tap),
         copy: None,
         redactor,

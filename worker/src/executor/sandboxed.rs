@@ -65,6 +65,8 @@ pub struct Sandboxed {
     pub logs: Logs,
 }
 
+const SIGKILL: i32 = 9;
+
 type HostChannel = dyn Channel<ToInit, ToHost>;
 
 struct Waiting {
@@ -350,6 +352,8 @@ impl Command {
             let mut told = told.ok().and_then(Result::ok).unwrap_or_default();
             let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
+                // Init kills the command of a sandbox that is lost, and says so.
+                (Exit::Lost, Some(CommandEnd::Signalled { signal: SIGKILL })) => Ended::Lost,
                 (_, Some(end)) => end.into(),
                 (exit, None) => ended(exit),
             };
@@ -405,6 +409,7 @@ const fn ended(exit: Exit) -> Ended {
         Exit::Code(code) => Ended::Code(code),
         Exit::Signal(signal) => Ended::Signal(signal),
         Exit::OutOfMemory => Ended::OutOfMemory,
+        Exit::Lost => Ended::Lost,
     }
 }
 
@@ -458,6 +463,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
             .chain(variables(limits))
             .collect(),
         inputs: claim.inputs.clone(),
+        tty: claim.tty,
         artifacts: claim.artifacts.clone(),
         secrets: secrets.iter().map(request).collect(),
         tool: claim.tool.clone(),

@@ -104,7 +104,7 @@ impl Work {
         let agent = agent.transpose()?;
         let secrets = injected(own, step.secret_names, &step.unredacted)?;
         let redactor = output::redactor(&secrets)?;
-        let mut environment = supervise::base_environment(&home);
+        let mut environment = supervise::base_environment(&home, step.tty);
         // The image's own.
         let path = own.text("PATH");
         environment.extend(path.map(|path| supervise::plain("PATH", path)));
@@ -138,6 +138,7 @@ impl Work {
                 command,
                 environment,
                 stdin,
+                tty: step.tty,
                 time_limit: Some(Duration::from_secs(u64::from(step.timeout_seconds))),
                 tap: watched.map(|watched| watched as supervise::Tap),
                 copy: Some(Arc::new(move |stream, bytes| copied.write(stream, bytes))),
