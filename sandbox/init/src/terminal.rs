@@ -1,11 +1,11 @@
 //! A terminal for a command that asks for one.
 //!
-//! This process holds one end of a pseudo-terminal and reads it as it reads a pipe. The other end is
-//! the command's standard input, output and error, and the controlling terminal of its session
+//! This process holds one end of a pseudo-terminal and reads it as it reads a pipe. The other end
+//! is the command's standard input, output and error, and the controlling terminal of its session
 //! (pty(7)). So the command's output is one stream.
 //!
-//! Nobody types: the first read finds the end of the input. Nothing is echoed, and lines end as they
-//! do without a terminal, so that what follows, redaction first, sees the command's own bytes.
+//! Nobody types: the first read finds the end of the input. Nothing is echoed, and lines end as
+//! they do without a terminal, so that what follows, redaction first, sees the command's own bytes.
 
 use std::fs::File;
 use std::io;
