@@ -113,11 +113,12 @@ pub async fn s69_each_secret_that_is_not_there_has_its_own_reason(stack: &Stack)
         .await?
         .accepted()?;
     let run = run["run_id"].as_str().unwrap_or_default().to_owned();
-    let failed = project.until(&run, "only", &["failed"], SOON).await?;
-    ensure!(
-        format!("{failed:?}").contains("125"),
-        "the end of a step without its secret: {failed:?}"
-    );
+    project.until(&run, "only", &["failed"], SOON).await?;
+    let shown = project.member.get(&format!("/v1/runs/{run}")).await?;
+    let failure = &shown.body["steps"][0]["failure"];
+    ensure_eq!(failure["kind"], "secret_unavailable", "{failure}");
+    let detail = failure["detail"].as_str().unwrap_or_default();
+    ensure!(detail.contains("is empty"), "{detail}");
     // And the whole text of a secret is its value where the reference names no key.
     let whole = enqueue("whole", &format!("aws-sm://{text}"))
         .await?

@@ -15,6 +15,7 @@ pub mod cause;
 pub mod clock;
 pub mod command;
 pub mod credential;
+pub mod egress;
 pub mod encodings;
 pub mod fence;
 pub mod fleet;

@@ -49,6 +49,8 @@ pub const SECRETS: usize = 50;
 pub const CASCADE_SECRETS: usize = 4 * SECRETS;
 /// Tools of a profile's access list.
 pub const TOOLS: usize = 32;
+/// Rules of an egress policy.
+pub const EGRESS_RULES: usize = 32;
 /// Workflows that a profile allows or a cascade binds.
 pub const WORKFLOWS: usize = 100;
 /// Keys of one revocation request. One transaction writes all of them.

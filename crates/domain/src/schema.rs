@@ -12,6 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::acl::Acl;
 use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
+use crate::egress::HostPattern;
 use crate::hash::ContentHash;
 use crate::ids::{
     EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
@@ -85,6 +86,8 @@ text! {
     WorkflowName "The name of a workflow: the kind of work that a run does.", UNDERSCORED, 48, "billing";
     ToolName "The name of a tool that a step runs, such as a CLI agent.", UNDERSCORED, 48, "codex";
     ProfileRef "The name of a profile of the project, or `system/NAME` for one of the system scope.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
+    HostPattern "A DNS name, `*.NAME` for every name below it, or an IP address.",
+        r"^((\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]{2,45}\]?)$", 255, "api.example.com";
     SecretUri "The address of a secret, never its value.",
         format!("^{}$", uri()), limits::URI_BYTES, EXAMPLE_URI;
     Reference "The address of a secret, never its value. `@VERSION` pins it to a version. `?redact=false` leaves the value in the step's output.",

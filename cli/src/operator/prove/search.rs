@@ -190,6 +190,9 @@ pub struct Queues {
     pub urls: Vec<String>,
 }
 
+/// How often a queue is read: a message may arrive, or come back, while it is.
+const ROUNDS: u32 = 5;
+
 impl Place for Queues {
     fn name(&self) -> String {
         format!("{} queues", self.urls.len())
@@ -198,9 +201,15 @@ impl Place for Queues {
     async fn read(&self, look: &mut Look<'_>) -> Result<(), String> {
         for url in &self.urls {
             let mut known = BTreeSet::new();
-            // A page without anything new is the end.
-            while self.page(url, &mut known, look).await? {}
-            let waiting = self.waiting(url).await?;
+            let mut waiting = 0;
+            for _ in 0..ROUNDS {
+                // A page without anything new is the end.
+                while self.page(url, &mut known, look).await? {}
+                waiting = self.waiting(url).await?;
+                if known.len() >= waiting {
+                    break;
+                }
+            }
             if known.len() < waiting {
                 return Err(format!(
                     "{url}: {} of about {waiting} messages could be read",

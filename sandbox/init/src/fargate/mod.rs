@@ -62,17 +62,48 @@ pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
     };
     match work {
         Ok(work) => work.run(&api, &mut stops).await,
-        Err(message) => {
-            let detail = Failed::detail(&message);
-            let failure = Failed::CannotStart {
-                cause: None,
-                detail,
-            };
+        Err(unready) => {
+            let failure = unready.failure();
             let report = Report::of(Outcome::Failed { failure });
             // Without it, ECS's word tells of the exit code alone.
             drop(api.end(&report).await);
-            Failure::Error(message).exit_code()
+            Failure::Error(unready.message()).exit_code()
         }
+    }
+}
+
+/// Why a step cannot start: for people, by names only.
+enum Unready {
+    /// What it works with is not there, or is none.
+    Step(String),
+    /// A secret of it cannot be used.
+    Secret(String),
+}
+
+impl Unready {
+    fn failure(&self) -> Failed {
+        match self {
+            Self::Step(message) => Failed::CannotStart {
+                cause: None,
+                detail: Failed::detail(message),
+            },
+            Self::Secret(message) => Failed::SecretUnavailable {
+                cause: None,
+                detail: Failed::detail(message),
+            },
+        }
+    }
+
+    fn message(self) -> String {
+        match self {
+            Self::Step(message) | Self::Secret(message) => message,
+        }
+    }
+}
+
+impl From<String> for Unready {
+    fn from(message: String) -> Self {
+        Self::Step(message)
     }
 }
 
@@ -90,7 +121,7 @@ struct Work {
 impl Work {
     /// Brings the step what it works with, and takes its secrets out of this process's `own`
     /// environment.
-    async fn of(mut step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, String> {
+    async fn of(mut step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, Unready> {
         let home = own.home();
         // First: an agent may read its prompt from one of them.
         let workspace = Path::new(WORKSPACE);
@@ -102,8 +133,9 @@ impl Work {
         let agent =
             agent.map(|agent| agent::prepare(agent, &home, Path::new(WORKSPACE), &variable));
         let agent = agent.transpose()?;
-        let secrets = injected(own, step.secret_names, &step.unredacted)?;
-        let redactor = output::redactor(&secrets)?;
+        let secrets = injected(own, step.secret_names, &step.unredacted);
+        let secrets = secrets.map_err(Unready::Secret)?;
+        let redactor = output::redactor(&secrets).map_err(Unready::Secret)?;
         let mut environment = supervise::base_environment(&home, step.tty);
         // The image's own.
         let path = own.text("PATH");
@@ -122,10 +154,11 @@ impl Work {
         if let Some((name, _)) = environment.iter().find(|(name, value)| {
             name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0)
         }) {
-            return Err(format!(
+            let message = format!(
                 "`{}` or its value cannot be an environment variable",
                 name.escape_debug()
-            ));
+            );
+            return Err(message.into());
         }
         let bucket = Arc::new(Bucket::new(Arc::clone(api), step.outputs));
         let upload = Upload::begin(Arc::clone(&bucket) as Arc<dyn Store>, MOST_BYTES);
