@@ -129,6 +129,7 @@ fn granted(
         tool: step.spec.tool.clone(),
         tools: identity.tools,
         inputs: step.spec.inputs.clone(),
+        tty: step.spec.tty,
         artifacts: step.spec.artifacts.clone(),
         fetches: inputs::are_there(&step.spec),
         timeout_seconds: step.spec.timeout_seconds,

@@ -137,6 +137,9 @@ fn spec(
         stdin: step.stdin.clone(),
     };
     check_work(at, &step, &inputs)?;
+    if let Some(why) = no_terminal(&step) {
+        return Err(Problem::invalid(format!("{at}.tty"), why));
+    }
     check_env(&format!("{at}.env"), &step.env)
         .map_err(|error| Problem::invalid(error.field, error.message))?;
     let requires = requires(step.requires, step.mode, pool)
@@ -199,6 +202,7 @@ fn spec(
         model: step.model.map(String::from),
         env: step.env,
         inputs,
+        tty: step.tty,
         artifacts: step.artifacts,
         on_drift: step.on_drift,
         timeout_seconds: step.timeout_seconds,
@@ -275,6 +279,21 @@ fn check_work(at: &str, step: &EnqueueStep, inputs: &Inputs) -> Result<(), Probl
     agent
         .check()
         .map_err(|(field, message)| Problem::invalid(format!("{at}.agent.{field}"), message))
+}
+
+/// Why a step that asks for a terminal cannot have one.
+fn no_terminal(step: &EnqueueStep) -> Option<&'static str> {
+    if !step.tty {
+        return None;
+    }
+    if step.mode == Mode::Bare {
+        return Some("a `bare` step has no terminal; use the mode `sandboxed`");
+    }
+    if step.agent.is_some() {
+        return Some("an agent is called without a terminal; leave `tty` out");
+    }
+    let says = "a terminal is the standard input, and nobody types; leave `stdin` out and bring its text as a file";
+    step.stdin.is_some().then_some(says)
 }
 
 fn between(at: &str, name: &str, number: u32, most: u32) -> Result<(), Problem> {

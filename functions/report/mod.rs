@@ -140,9 +140,17 @@ async fn report(
     let (ended, run) = ended?;
     let holder = Some(caller.worker.worker_id);
     let (run_id, step_id, fence) = (ended.run_id, &ended.step_id.clone(), ended.fence);
-    let told = told::checked(ended)?;
-    let rule =
-        |run: &mut Run, now| run.finish_as_told(step_id, holder, fence, &told, ports.pace, now);
+    let told = match ended.state.as_str() {
+        "lost" => {
+            told::of_nothing(&ended)?;
+            None
+        }
+        _ => Some(told::checked(ended)?),
+    };
+    let rule = |run: &mut Run, now| match &told {
+        Some(told) => run.finish_as_told(step_id, holder, fence, told, ports.pace, now),
+        None => run.lose_sandbox(step_id, holder, fence, ports.pace, now),
+    };
     let (ledger, scope, actor) = (&ports.ledger, &caller.scope, &caller.actor);
     let done = match run {
         Ok(run) => ledger.transition_of(scope, run, actor, rule).await,

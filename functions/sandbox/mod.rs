@@ -79,6 +79,7 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
                 .collect(),
             inputs: step.spec.inputs.clone(),
             brings,
+            tty: step.spec.tty,
             artifacts: step.spec.artifacts.clone(),
             unredacted,
             timeout_seconds: step.spec.timeout_seconds,

@@ -53,6 +53,20 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
     })
 }
 
+/// Checks the report of a sandbox that is lost.
+///
+/// # Errors
+/// It says how the step ended, which nobody knows.
+pub fn of_nothing(ended: &ReportStep) -> Result<(), Problem> {
+    match &ended.failure {
+        None => Ok(()),
+        Some(_) => Err(Problem::invalid(
+            "failure",
+            "leave `failure` out when the sandbox is lost, or report `failed`",
+        )),
+    }
+}
+
 fn check_artifacts(ended: &ReportStep) -> Result<(), Problem> {
     if ended.artifacts.is_some_and(|total| !total.fits()) {
         let (files, bytes) = (limits::ARTIFACT_FILES, limits::ARTIFACT_BYTES);
@@ -85,7 +99,7 @@ fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
         )),
         _ => Err(Problem::invalid(
             "state",
-            "use `succeeded` or `failed`: only the end of a step is reported",
+            "use `succeeded` or `failed`: only the end of a step is reported; a worker whose sandbox is lost says `lost`",
         )),
     }
 }

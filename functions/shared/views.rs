@@ -90,6 +90,7 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             tool: spec.tool,
             files: spec.inputs.files,
             stdin: spec.inputs.stdin,
+            tty: spec.tty,
             artifacts: spec.artifacts,
             on_drift: spec.on_drift,
             timeout_seconds: spec.timeout_seconds,

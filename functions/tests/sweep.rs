@@ -198,6 +198,7 @@ impl World {
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            tty: false,
             artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 12 * 3600,

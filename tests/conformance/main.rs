@@ -2,8 +2,9 @@
 //! and how its end is told, is the same wherever it runs.
 //!
 //! [`cases`] has what holds for every [`Host`](host::Host); [`of_workers`] what holds for the
-//! backends that a worker starts. `scripts/test-images` builds the image, starts an engine, and
-//! runs the suite; names or parts of names run those cases only.
+//! backends that a worker starts, and [`fargate`] for what the control plane starts, on a local
+//! stack. `scripts/test-images` builds the image, starts an engine, and runs the suite; names or
+//! parts of names run those cases only.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 )]
 
 mod cases;
+mod fargate;
 mod host;
 mod of_workers;
 mod setup;
@@ -24,13 +26,17 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use libtest_mimic::{Arguments, Failed, Trial};
+use sealfleet_test_stack::Stack;
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 
+use fargate::Fargate;
+use host::Host;
 use worker::{PATIENCE, Worker};
 
 /// The sandbox backends of a worker.
@@ -40,19 +46,23 @@ const AT_ONCE: usize = 6;
 /// Set for a process of this program that is the worker of a case.
 const WORKER: &str = "SEALFLEET_CONFORMANCE_WORKER";
 
-type Case = fn(Arc<Worker>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+type Ran<T = ()> = Pin<Box<dyn Future<Output = T>>>;
+/// Sets a host up when it is first asked for.
+type SetUp<H> = Arc<dyn Fn() -> Ran<Arc<H>> + Send + Sync>;
+/// A case, and its name.
+type Case<H> = (&'static str, fn(Arc<H>) -> Ran);
 
 macro_rules! cases {
-    ($module:ident: $($name:ident)+) => {
+    ($module:ident of $host:ty: $($name:ident)+) => {
         vec![$((
             stringify!($name),
-            (|worker| Box::pin(async move { $module::$name(&*worker).await })) as Case,
+            (|host| Box::pin(async move { $module::$name(&*host).await })) as fn(Arc<$host>) -> Ran,
         ),)+]
     };
 }
 
-fn for_all() -> Vec<(&'static str, Case)> {
-    cases! { cases:
+fn for_all() -> Vec<Case<dyn Host>> {
+    cases! { cases of dyn Host:
         exit_codes_are_told_exactly
         signals_are_told
         what_cannot_be_executed_is_told
@@ -63,27 +73,32 @@ fn for_all() -> Vec<(&'static str, Case)> {
         files_are_no_memory_and_a_full_disk_is_told
         processes_are_bounded_and_a_fork_bomb_ends
         standard_input_is_the_step_s_own_or_empty
+        a_terminal_is_one_stream
         files_lie_in_the_workspace
         much_output_is_cut_and_counted
         output_is_kept_byte_by_byte
         a_command_that_is_deaf_is_killed
         a_cancelled_command_may_end_by_itself
-        a_revoked_step_is_killed_at_once
+        a_revoked_step_is_killed
         s75_nothing_outlives_a_step
-        the_root_is_read_only_and_four_places_are_not
+        the_root_is_read_only_and_few_places_are_not
         the_user_has_a_name_and_no_rights
         nothing_of_the_host_is_there
+        the_environment_is_known_by_name
         there_is_no_network_and_no_metadata
         a_secret_is_in_the_environment_and_nowhere_else
         a_tool_sees_what_it_is_granted
         what_is_printed_holds_no_secret
         an_agent_runs_in_mode_full
-        two_sandboxes_know_nothing_of_one_another
+        s77_codex_answers_with_its_tenants_key
+        two_sandboxes_share_no_network
+        two_sandboxes_share_no_process_and_no_file
     }
 }
 
-fn for_workers() -> Vec<(&'static str, Case)> {
-    cases! { of_workers:
+fn for_workers() -> Vec<Case<Worker>> {
+    cases! { of_workers of Worker:
+        s75_a_drained_worker_asks_and_then_kills
         a_killed_worker_leaves_nothing
         sandboxes_are_listed_and_orphans_taken_away
         the_doctor_says_that_the_host_can_run_them
@@ -95,13 +110,19 @@ fn for_workers() -> Vec<(&'static str, Case)> {
     }
 }
 
-fn for_docker() -> Vec<(&'static str, Case)> {
-    cases! { of_workers:
+fn for_docker() -> Vec<Case<Worker>> {
+    cases! { of_workers of Worker:
         the_engine_knows_names_and_no_value
         an_image_with_other_volumes_is_refused
         only_a_container_s_first_process_is_its_init
         what_has_expired_is_taken_away_whoever_made_it
         an_engine_that_ends_takes_its_steps_with_it
+    }
+}
+
+fn for_fargate() -> Vec<Case<Fargate>> {
+    cases! { fargate of Fargate:
+        what_fargate_cannot_do_is_refused
     }
 }
 
@@ -122,50 +143,115 @@ fn main() -> ExitCode {
     let place = Place {
         directory: setup::open_directory(place.path()),
         runtime,
+        stack: Arc::default(),
     };
     if !arguments.list {
         setup::root(&place.directory);
     }
-    libtest_mimic::run(&arguments, s79_every_backend_passes_every_case(&place)).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, s79_every_host_passes_every_case(&place));
+    for (name, why) in fargate::NOT_CHECKED {
+        println!("fargate::{name} is not checked: {why}");
+    }
+    if let Some(stack) = place.stack.get() {
+        place.runtime.block_on(stack.close()).unwrap();
+        if !conclusion.has_failed() {
+            stack.forget().unwrap();
+        }
+    }
+    conclusion.exit_code()
 }
 
 /// What all cases share.
 struct Place {
     directory: PathBuf,
     runtime: Arc<Runtime>,
+    /// The local stack, once a case has needed it.
+    stack: Arc<OnceLock<Arc<Stack>>>,
 }
 
-/// 79. One conformance suite over every backend.
-fn s79_every_backend_passes_every_case(place: &Place) -> Vec<Trial> {
+/// 79. One conformance suite over every host.
+fn s79_every_host_passes_every_case(place: &Place) -> Vec<Trial> {
     let mut trials = Vec::new();
     for backend in BACKENDS {
-        // Each backend is set up once, by the first case that needs it.
         let worker = place.worker(backend);
-        let mut cases = [for_all(), for_workers()].concat();
+        let all = for_all().into_iter();
+        trials.extend(all.map(|case| place.trial(backend, case, as_host(&worker))));
+        let mut cases = for_workers();
         if backend == "docker" {
             cases.extend(for_docker());
         }
-        trials.extend(cases.into_iter().map(|(name, case)| {
-            let (runtime, worker) = (Arc::clone(&place.runtime), worker.clone());
-            Trial::test(format!("{backend}::{name}"), move || {
-                runtime.block_on(async {
-                    let ran = async { case(worker.await).await };
-                    // What it says was printed when it panicked.
-                    let ran = AssertUnwindSafe(ran).catch_unwind().await;
-                    ran.map_err(|_| Failed::without_message())
-                })
-            })
-        }));
+        let cases = cases.into_iter();
+        trials.extend(cases.map(|case| place.trial(backend, case, worker.clone())));
     }
+    let fargate = place.fargate();
+    let mut not_checked = fargate::NOT_CHECKED.map(|(name, _)| name).to_vec();
+    for case in for_all() {
+        let is_checked = !not_checked.contains(&case.0);
+        not_checked.retain(|name| *name != case.0);
+        let trial = place.trial("fargate", case, as_host(&fargate));
+        trials.push(trial.with_ignored_flag(!is_checked));
+    }
+    assert!(not_checked.is_empty(), "no such cases: {not_checked:?}");
+    let cases = for_fargate().into_iter();
+    trials.extend(cases.map(|case| place.trial("fargate", case, fargate.clone())));
     trials
 }
 
 impl Place {
-    fn worker(&self, backend: &'static str) -> impl Future<Output = Arc<Worker>> + Clone + use<> {
+    fn worker(&self, backend: &'static str) -> SetUp<Worker> {
         let directory = self.directory.clone();
-        let set_up = async move { Arc::new(setup::worker(backend, &directory).await) };
-        set_up.boxed().shared()
+        once(move || {
+            let directory = directory.clone();
+            Box::pin(async move { setup::worker(backend, &directory).await })
+        })
     }
+
+    fn fargate(&self) -> SetUp<Fargate> {
+        let (directory, stack) = (self.directory.clone(), Arc::clone(&self.stack));
+        once(move || {
+            let (directory, stack) = (directory.clone(), Arc::clone(&stack));
+            Box::pin(async move {
+                let started = Arc::new(Stack::start_or_attach().await.unwrap());
+                // To take it down, whatever follows.
+                drop(stack.set(Arc::clone(&started)));
+                Fargate::of(started, directory).await.unwrap()
+            })
+        })
+    }
+
+    fn trial<H: ?Sized + 'static>(&self, of: &str, (name, case): Case<H>, host: SetUp<H>) -> Trial {
+        let runtime = Arc::clone(&self.runtime);
+        Trial::test(format!("{of}::{name}"), move || {
+            runtime.block_on(async {
+                let ran = async { case(host().await).await };
+                // What it says was printed when it panicked.
+                let ran = AssertUnwindSafe(ran).catch_unwind().await;
+                ran.map_err(|_| Failed::without_message())
+            })
+        })
+    }
+}
+
+/// Each host is set up once, by the first case that needs it.
+fn once<H: Send + Sync + 'static>(
+    make: impl Fn() -> Ran<H> + Clone + Send + Sync + 'static,
+) -> SetUp<H> {
+    let made = Arc::new(OnceCell::new());
+    Arc::new(move || {
+        let (made, make) = (Arc::clone(&made), make.clone());
+        Box::pin(async move {
+            let made = made.get_or_init(async || Arc::new(make().await)).await;
+            Arc::clone(made)
+        })
+    })
+}
+
+fn as_host<H: Host + 'static>(host: &SetUp<H>) -> SetUp<dyn Host> {
+    let host = Arc::clone(host);
+    Arc::new(move || {
+        let host = host();
+        Box::pin(async move { host.await as Arc<dyn Host> })
+    })
 }
 
 /// Waits for `condition`.

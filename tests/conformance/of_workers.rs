@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use crate::cases::{POLITE, escape, printed};
 use crate::host::{Started as _, Step};
 use crate::setup::{self, said};
 use crate::worker::Worker;
@@ -89,6 +90,26 @@ fn sandbox_command(worker: &Worker, words: &[&str]) -> Command {
         .args(["--output", "json", "--state-dir"])
         .arg(directory(worker).join("state"));
     command
+}
+
+/// 75. A worker that has waited long enough for its steps asks them to end, and then kills them.
+///     Nothing is reported: they are tried again elsewhere.
+pub async fn s75_a_drained_worker_asks_and_then_kills(worker: &Worker) {
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
+    for (script, says) in [(POLITE, "ready\nasked\n"), (deaf, "ready\n")] {
+        let mark = mark();
+        let script = format!("{}; {script}", escape(&mark));
+        let run = worker.run(&Step::shell(&script));
+        printed(&run, "ready").await;
+        until("it escapes", || processes_with(&mark) > 0).await;
+        let began = Instant::now();
+        run.drain();
+        let end = run.end().await;
+        let took = began.elapsed();
+        assert_eq!((end.text().as_str(), processes_with(&mark)), (says, 0));
+        assert_eq!((end.outcome, run.reported()), (None, None));
+        assert!(took > Duration::from_secs(3), "no grace: {took:?}");
+    }
 }
 
 pub async fn a_killed_worker_leaves_nothing(worker: &Worker) {
@@ -469,7 +490,11 @@ pub async fn an_engine_that_ends_takes_its_steps_with_it(worker: &Worker) {
     let mut engine = engine;
     engine.kill();
     let end = run.end().await;
-    assert!(end.outcome.is_some(), "somebody learns of it");
+    // It is tried again: the command had no fault.
+    assert_eq!(
+        (end.outcome, run.reported().as_deref()),
+        (None, Some("lost"))
+    );
     until("the end of its step", || processes_with(&mark) == 0).await;
     // The next step runs as soon as there is an engine again.
     engine.restart();

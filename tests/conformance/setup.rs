@@ -5,16 +5,23 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sealfleet_sandbox_backend::{DEFAULT_IMAGE, Process, SandboxBackend, StateDirectory};
+use sealfleet_sandbox_backend::{DEFAULT_IMAGE, Limits, Process, SandboxBackend, StateDirectory};
+
+use sealfleet_worker::executor::egress::{Lent, Way};
 
 use crate::worker::{PATIENCE, Worker};
 
 /// The sandbox image of this version, which `scripts/images` builds.
 pub fn image() -> String {
     format!("sealfleet/sandbox:{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// The image of this version with CLI agents.
+pub fn agents_image() -> String {
+    format!("sealfleet/agents:{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// A program that `cargo build` has put beside this one.
@@ -48,14 +55,28 @@ pub fn open_directory(path: &Path) -> PathBuf {
 }
 
 /// The root of bubblewrap sandboxes: that of the sandbox image.
-pub fn root(place: &Path) -> PathBuf {
-    let root = place.join("root");
+pub fn root(place: &Path) {
+    build_root(&image(), &place.join("root"));
+}
+
+fn build_root(image: &str, root: &Path) {
     let mut build = Command::new(program("sealfleet-worker"));
     build
-        .args(["rootfs", "build", "--from-image", &image(), "--init"])
+        .args(["rootfs", "build", "--from-image", image, "--init"])
         .arg(program("sealfleet-init"))
-        .arg(&root);
+        .arg(root);
     said(&mut build);
+}
+
+/// A root of the image with CLI agents, made once.
+pub fn agents_root(place: &Path) -> PathBuf {
+    static MADE: Mutex<()> = Mutex::new(());
+    let made = MADE.lock();
+    let root = place.join("root-with-agents");
+    if !root.exists() {
+        build_root(&agents_image(), &root);
+    }
+    drop(made);
     root
 }
 
@@ -94,6 +115,8 @@ pub async fn worker(name: &str, place: &Path) -> Worker {
     Worker {
         backend,
         process,
+        network: lent(Way::Policy),
+        limits: Worker::LIMITS,
         place: open_directory(&place.join(name)),
     }
 }
@@ -105,6 +128,8 @@ pub async fn worker_of(engine: &Engine, place: &Path) -> Worker {
     Worker {
         backend: docker(&engine.host(), &image(), process.clone()).await,
         process,
+        network: lent(Way::Policy),
+        limits: Worker::LIMITS,
         place: open_directory(&place.join("docker")),
     }
 }
@@ -131,7 +156,34 @@ pub async fn without_image(worker: &Worker) -> Worker {
     Worker {
         backend,
         process: worker.process.clone(),
+        network: lent(Way::Policy),
+        limits: Worker::LIMITS,
         place,
+    }
+}
+
+/// What a worker lends to egress policies: the loopback, where the suite has its servers, and the
+/// place of metadata, which nothing opens.
+fn lent(way: Way) -> Lent {
+    Lent {
+        way,
+        networks: ["127.0.0.0/8", "169.254.0.0/16"].map(str::to_owned).into(),
+    }
+}
+
+/// A worker like `worker`, with CLI agents in its sandboxes and its own network.
+pub async fn with_agents(worker: &Worker) -> Worker {
+    let backend = match worker.backend.name() {
+        "bubblewrap" => bubblewrap(&agents_root(crate::directory(worker))).await,
+        _ => docker(&engine_host(), &agents_image(), worker.process.clone()).await,
+    };
+    Worker {
+        backend,
+        process: worker.process.clone(),
+        network: lent(Way::Host),
+        // Those that a worker gives a step unless it is told otherwise.
+        limits: Limits::default(),
+        place: open_directory(&worker.place.join("with-agents")),
     }
 }
 

@@ -18,29 +18,30 @@ use sealfleet_identity::SecretValue;
 use sealfleet_identity_builtin::store;
 use sealfleet_sandbox_backend::{Limits, Process, SandboxBackend};
 use sealfleet_worker::control::ControlPlane;
-use sealfleet_worker::executor::egress::{Lent, Way};
+use sealfleet_worker::executor::egress::Lent;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::inputs::Inputs;
-use sealfleet_worker::lease::Leases;
+use sealfleet_worker::lease::{Leases, Loss};
 use sealfleet_worker::step::StepRunner;
 use serde_json::{Value, json};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::host::{End, Host, KEPT, MEMORY, OPEN_FILES, PROCESSES, SCRATCH, Started, Step};
+use crate::host::{End, Facts, Host, MEMORY, OPEN_FILES, PROCESSES, SCRATCH, Started, Step};
 use crate::setup;
 
 const STEP: &str = "case";
-/// What is lent to egress policies: the loopback, where the suite has its servers, and the place of
-/// metadata, which nothing opens.
-const LENT: [&str; 2] = ["127.0.0.0/8", "169.254.0.0/16"];
+/// Bytes of output that it keeps.
+const KEPT: u64 = 1 << 20;
 
 /// A worker with one backend.
 pub struct Worker {
     pub backend: Arc<dyn SandboxBackend>,
     pub process: Process,
+    pub network: Lent,
+    pub limits: Limits,
     /// For logs and stores; of this worker alone.
     pub place: PathBuf,
 }
@@ -62,14 +63,12 @@ pub struct Control {
 }
 
 impl Worker {
-    pub fn limits() -> Limits {
-        Limits {
-            memory_bytes: MEMORY,
-            scratch_bytes: SCRATCH,
-            pids: PROCESSES,
-            open_files: OPEN_FILES,
-        }
-    }
+    pub const LIMITS: Limits = Limits {
+        memory_bytes: MEMORY,
+        scratch_bytes: SCRATCH,
+        pids: PROCESSES,
+        open_files: OPEN_FILES,
+    };
 
     /// Lets a step run.
     pub fn run(&self, step: &Step) -> Run {
@@ -99,11 +98,8 @@ impl Worker {
                 backends: vec![Arc::clone(&self.backend)],
                 worker: self.process.clone(),
                 backend_files: files,
-                network: Lent {
-                    way: Way::Policy,
-                    networks: LENT.map(str::to_owned).into(),
-                },
-                limits: Self::limits(),
+                network: self.network.clone(),
+                limits: self.limits,
                 inputs,
                 logs,
             }),
@@ -143,7 +139,7 @@ fn claim(run_id: RunId, step: &Step, place: &Path) -> Claim {
     let mut claim = json!({
         "project": "healthcare", "run_id": run_id, "step_id": STEP, "fence": 1, "attempt": 1,
         "lease_seconds": 600, "mode": step.mode, "command": step.command, "env": step.env,
-        "secrets": secrets, "inputs": { "files": step.files },
+        "secrets": secrets, "inputs": { "files": step.files }, "tty": step.tty,
         "timeout_seconds": step.timeout_seconds,
     });
     for (name, value) in [
@@ -162,14 +158,30 @@ fn claim(run_id: RunId, step: &Step, place: &Path) -> Claim {
     serde_json::from_value(claim).unwrap()
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Host for Worker {
+    fn facts(&self) -> Facts {
+        Facts {
+            memory: MEMORY,
+            kept: KEPT,
+            much: 256 << 20,
+            is_text: false,
+            writable: &["/run", "/tmp", "/workspace", "/workspace/home"],
+            variables: "HOME KNOB LANG PATH PWD PYTHONUNBUFFERED SEALFLEET_MEMORY_BYTES SEALFLEET_OPEN_FILES SEALFLEET_PIDS SEALFLEET_SCRATCH_BYTES",
+            revokes_at_once: true,
+        }
+    }
+
     async fn start(&self, step: Step) -> Box<dyn Started> {
         Box::new(self.run(&step))
     }
 
     async fn without_image(&self) -> Box<dyn Host> {
         Box::new(setup::without_image(self).await)
+    }
+
+    async fn with_agents(&self) -> Box<dyn Host> {
+        Box::new(setup::with_agents(self).await)
     }
 }
 
@@ -179,6 +191,17 @@ impl Run {
         let told = || self.control.started.lock().unwrap().clone();
         crate::until("the step starts", || told().is_some()).await;
         told().unwrap().sandbox.to_string()
+    }
+
+    /// What its worker has reported of it.
+    pub fn reported(&self) -> Option<String> {
+        let reported = self.control.reported.lock().unwrap();
+        reported.as_ref().map(|end| end.state.clone())
+    }
+
+    /// Lets its worker stop, after it has waited for its steps.
+    pub fn drain(&self) {
+        self.leases.lose_all(Loss::WorkerStops);
     }
 
     fn lose(&self, cancelled: bool) {
@@ -195,7 +218,7 @@ impl Run {
     }
 }
 
-#[async_trait]
+#[async_trait(?Send)]
 impl Started for Run {
     async fn output(&self) -> Vec<u8> {
         std::fs::read(&self.log).unwrap_or_default()
@@ -218,7 +241,8 @@ impl Started for Run {
         End {
             output: self.output().await,
             cut_bytes: reported.as_ref().map_or(0, |end| end.output_cut_bytes),
-            result: result.ok(),
+            result: result.ok().map(|json| serde_json::from_str(&json).unwrap()),
+            agent: reported.as_ref().and_then(|end| end.agent.clone()),
             redactions: reported
                 .as_ref()
                 .map(|end| end.redactions.clone())
@@ -227,9 +251,10 @@ impl Started for Run {
                 .as_ref()
                 .map(|end| end.egress_denied.clone())
                 .unwrap_or_default(),
-            outcome: reported.map(|end| match end.failure {
-                None => Outcome::Succeeded,
-                Some(failure) => Outcome::Failed { failure },
+            outcome: reported.and_then(|end| match (end.state.as_str(), end.failure) {
+                ("succeeded", _) => Some(Outcome::Succeeded),
+                (_, Some(failure)) => Some(Outcome::Failed { failure }),
+                _ => None,
             }),
         }
     }

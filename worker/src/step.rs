@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The loss of the lease always wins: the worker kills the sandbox and reports nothing, because
-//! somebody else has decided about the step. If the start is refused, nothing runs.
+//! somebody else has decided about the step. If the start is refused, nothing runs. If the sandbox
+//! is lost, the worker reports that alone, and the step is tried again.
 
 use std::future::Future;
 use std::path::Path;
@@ -32,10 +33,11 @@ pub struct StepRunner {
     pub executor: Arc<dyn Executor>,
 }
 
-/// Why there is nothing to report.
-enum Silence {
+/// Why there is no end to report.
+enum Endless {
     Lost(Loss),
     StartRefused(Error),
+    SandboxLost,
 }
 
 impl StepRunner {
@@ -48,22 +50,26 @@ impl StepRunner {
             Ok(end) => {
                 let (outcome, out) = (&end.outcome, &end.out);
                 tracing::info!(%run_id, %step_id, %fence, ?outcome, ?out, "step ended");
-                return self.report(&claim, end, &mut lease).await;
+                return self.report(&report(&claim, end), &mut lease).await;
             }
-            Err(Silence::Lost(loss)) => {
+            Err(Endless::SandboxLost) => {
+                tracing::warn!(%run_id, %step_id, %fence, "the sandbox is lost, giving the step back");
+                return self.report(&lost(&claim), &mut lease).await;
+            }
+            Err(Endless::Lost(loss)) => {
                 tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step");
             }
-            Err(Silence::StartRefused(error)) => {
+            Err(Endless::StartRefused(error)) => {
                 tracing::warn!(%run_id, %step_id, %fence, %error, "start refused, ran nothing");
             }
         }
         Vec::new()
     }
 
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Told, Silence> {
+    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Told, Endless> {
         let prepared = tokio::select! {
             biased;
-            loss = lease.lost() => return Err(Silence::Lost(loss)),
+            loss = lease.lost() => return Err(Endless::Lost(loss)),
             prepared = self.executor.prepare(claim) => prepared,
         };
         let prepared = match prepared {
@@ -84,16 +90,15 @@ impl StepRunner {
         };
         tokio::select! {
             biased;
-            loss = lease.lost() => return Err(Silence::Lost(loss)),
-            started = insist(|| self.control.start(&start)) => started.map_err(Silence::StartRefused)?,
+            loss = lease.lost() => return Err(Endless::Lost(loss)),
+            started = insist(|| self.control.start(&start)) => started.map_err(Endless::StartRefused)?,
         };
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = %start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
             Err(failure) => return Ok(Told::only(Outcome::Failed { failure })),
         };
-        let outcome = self.watch(claim, &*running, lease).await;
-        let outcome = outcome.map_err(Silence::Lost)?;
+        let outcome = self.watch(claim, &*running, lease).await?;
         let agent = running.agent();
         let outcome = match &agent {
             Some(agent) => agent.judge(outcome, claim.agent.as_ref()),
@@ -101,7 +106,7 @@ impl StepRunner {
         };
         let result = tokio::select! {
             biased;
-            loss = lease.taken() => return Err(Silence::Lost(loss)),
+            loss = lease.taken() => return Err(Endless::Lost(loss)),
             result = running.keep_result() => result,
         };
         let (result_bytes, outcome) = match (result, outcome) {
@@ -117,7 +122,7 @@ impl StepRunner {
         };
         let left = tokio::select! {
             biased;
-            loss = lease.taken() => return Err(Silence::Lost(loss)),
+            loss = lease.taken() => return Err(Endless::Lost(loss)),
             left = running.keep_artifacts() => left,
         };
         let (left, outcome) = match (left, outcome) {
@@ -155,18 +160,18 @@ impl StepRunner {
         claim: &Claim,
         running: &dyn Running,
         lease: &mut Lease,
-    ) -> Result<Outcome, Loss> {
+    ) -> Result<Outcome, Endless> {
         let timeout = Duration::from_secs(u64::from(claim.timeout_seconds));
         let end = async {
             match tokio::time::timeout(timeout, running.wait()).await {
-                Ok(ended) => outcome(ended),
+                Ok(ended) => outcome(ended).ok_or(Endless::SandboxLost),
                 Err(_) => {
                     running.stop(GRACE).await;
-                    Outcome::Failed {
+                    Ok(Outcome::Failed {
                         failure: Failure::TimedOut {
                             after_seconds: claim.timeout_seconds,
                         },
-                    }
+                    })
                 }
             }
         };
@@ -174,37 +179,18 @@ impl StepRunner {
             biased;
             loss = lease.lost() => {
                 running.stop(lease.grace(loss, GRACE)).await;
-                Err(loss)
+                Err(Endless::Lost(loss))
             }
-            outcome = end => Ok(outcome),
+            outcome = end => outcome,
         }
     }
 
-    async fn report(&self, claim: &Claim, end: Told, lease: &mut Lease) -> Vec<WaitingStep> {
-        let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
-        let (state, failure) = match end.outcome {
-            Outcome::Succeeded => ("succeeded", None),
-            Outcome::Failed { failure } => ("failed", Some(failure)),
-        };
-        let report = ReportStep {
-            run_id,
-            step_id: step_id.clone(),
-            fence,
-            state: state.to_owned(),
-            failure,
-            output_cut_bytes: end.out.cut_bytes,
-            output_missing_bytes: end.out.missing_bytes,
-            result_bytes: end.out.result_bytes,
-            artifacts: end.out.artifacts,
-            artifact_secrets: end.artifact_secrets,
-            redactions: end.redactions,
-            egress_denied: end.egress_denied,
-            agent: end.agent,
-        };
+    async fn report(&self, report: &ReportStep, lease: &mut Lease) -> Vec<WaitingStep> {
+        let (run_id, step_id, fence) = (report.run_id, &report.step_id, report.fence);
         tokio::select! {
             // First, so that an answer that has arrived is not lost.
             biased;
-            reported = insist(|| self.control.report(&report)) => match reported {
+            reported = insist(|| self.control.report(report)) => match reported {
                 Ok(answer) => {
                     tracing::info!(%run_id, %step_id, %fence, state = answer.state, "step reported");
                     return answer.waiting;
@@ -217,15 +203,42 @@ impl StepRunner {
     }
 }
 
-fn outcome(ended: Ended) -> Outcome {
+/// What is reported of an end.
+fn report(claim: &Claim, end: Told) -> ReportStep {
+    let (state, failure) = match end.outcome {
+        Outcome::Succeeded => ("succeeded", None),
+        Outcome::Failed { failure } => ("failed", Some(failure)),
+    };
+    ReportStep {
+        failure,
+        output_cut_bytes: end.out.cut_bytes,
+        output_missing_bytes: end.out.missing_bytes,
+        result_bytes: end.out.result_bytes,
+        artifacts: end.out.artifacts,
+        artifact_secrets: end.artifact_secrets,
+        redactions: end.redactions,
+        egress_denied: end.egress_denied,
+        agent: end.agent,
+        ..ReportStep::of(claim.run_id, claim.step_id.clone(), claim.fence, state)
+    }
+}
+
+/// What is reported of a sandbox that is lost.
+fn lost(claim: &Claim) -> ReportStep {
+    ReportStep::of(claim.run_id, claim.step_id.clone(), claim.fence, "lost")
+}
+
+/// How the step ended. `None`: its sandbox is lost.
+fn outcome(ended: Ended) -> Option<Outcome> {
     let failure = match ended {
-        Ended::Code(0) => return Outcome::Succeeded,
+        Ended::Code(0) => return Some(Outcome::Succeeded),
+        Ended::Lost => return None,
         Ended::Code(code) => Failure::Exit { code },
         Ended::Signal(signal) => Failure::Signal { signal },
         Ended::CannotExecute { errno, detail } => Failure::CannotExecute { errno, detail },
         Ended::OutOfMemory => Failure::OutOfMemory,
     };
-    Outcome::Failed { failure }
+    Some(Outcome::Failed { failure })
 }
 
 /// Retries an idempotent request until it is accepted or refused.

@@ -206,6 +206,7 @@ struct Sandboxes(Arc<Seen>);
 #[derive(Default)]
 struct Seen {
     takes: Mutex<Option<Duration>>,
+    is_lost: AtomicBool,
     fails: Mutex<Option<Failure>>,
     ran: AtomicUsize,
     dropped_unrun: AtomicUsize,
@@ -278,7 +279,10 @@ impl Running for Fake {
             return Ended::Signal(9);
         }
         tokio::select! {
-            () = tokio::time::sleep_until(self.ends) => Ended::Code(0),
+            () = tokio::time::sleep_until(self.ends) => match self.seen.is_lost.load(Ordering::SeqCst) {
+                true => Ended::Lost,
+                false => Ended::Code(0),
+            },
             () = self.killed.notified() => Ended::Signal(9),
         }
     }
@@ -723,6 +727,19 @@ async fn a_step_that_runs_too_long_is_stopped_gently_and_reported() {
     assert_eq!(
         stage.reported()[0].failure,
         Some(Failure::TimedOut { after_seconds: 45 })
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_sandbox_is_lost_is_given_back() {
+    let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(5);
+    stage.sandboxes.0.is_lost.store(true, Ordering::SeqCst);
+    stage.work_for(10).await;
+    let reported = stage.reported();
+    let states: Vec<_> = reported.iter().map(|end| end.state.as_str()).collect();
+    assert_eq!(
+        (states, reported[0].failure.is_none()),
+        (vec!["lost"], true)
     );
 }
 

@@ -76,6 +76,9 @@ pub struct StepSpec {
     /// What it gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Whether its command has a terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// What it is to leave behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
@@ -423,7 +426,7 @@ pub enum RequeueReason {
     LeaseExpired,
     /// Its worker was revoked.
     WorkerRevoked,
-    /// The machine under its sandbox was lost.
+    /// The machine under its sandbox was lost, or the engine that ran it.
     SandboxLost,
     /// The host had no capacity for it.
     NoCapacity,

@@ -59,6 +59,9 @@ steps[0].files.a.texts              @{"files":{"a":{"texts":"do-not-repeat"}}}
 steps                               @{"files":{"a":{"text":"v*32768"}}}
 steps                               @{"stdin":{"text":"v*32769"}}
 steps[0].stdin                      @{"stdin":"do-not-repeat"}
+steps[0].tty                        @{"tty":"do-not-repeat"}
+steps[0].tty                        @{"tty":true,"mode":"bare"}
+steps[0].tty                        @{"tty":true,"stdin":{"text":"x"}}
 steps[0].timeout_seconds            @{"timeout_seconds":0}
 steps[0].timeout_seconds            @{"timeout_seconds":43201}
 steps[0].timeout_seconds            @{"timeout_seconds":-1}
@@ -74,6 +77,7 @@ steps[0].on_drift                   @{"on_drift":"do-not-repeat"}
 steps[0].agent                      @{"mode":"full"}
 steps[0].command                    @{"mode":"full","agent":{"cli":"codex","prompt":"do it"}}
 steps[0].stdin                      @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"p"},"stdin":{"text":"x"}}
+steps[0].tty                        @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"p"},"tty":true}
 steps[0].agent.prompt               @{"mode":"full","command":[],"agent":{"cli":"codex"}}
 steps[0].agent.prompt               @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","prompt_file":"b"}}
 steps                               @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"x*32769"}}

@@ -586,6 +586,47 @@ async fn a_run_says_what_a_worker_knows_of_its_end() {
     }
 }
 
+/// A worker whose sandbox is lost says so: the step is tried again at once, as often as it may be,
+/// and nobody else can say it.
+#[tokio::test]
+async fn a_step_whose_sandbox_is_lost_is_tried_again() {
+    let world = World::new().await;
+    let (hand, other) = (world.hand(&json!({})).await, world.hand(&json!({})).await);
+    let run = world.enqueued_step(&json!({ "max_attempts": 2 })).await;
+    let lost = |lease: &Value| merged(lease, &json!({ "state": "lost" }));
+    let lease = world.claimed(&hand, &run).await;
+    world.started(&hand, &lease).await;
+    let with_end = json!({ "failure": { "kind": "exit", "code": 1 } });
+    let body = merged(&lost(&lease), &with_end);
+    let invalid = (400, "invalid_request");
+    let problem = world.report_refused(&hand, body, invalid).await;
+    assert_eq!(problem["field"], "failure");
+    let not_holder = (403, "not_holder");
+    world.report_refused(&other, lost(&lease), not_holder).await;
+    assert_eq!(world.step(&run).await["state"], "running");
+
+    for state in ["queued", "dead"] {
+        let lease = match state {
+            "queued" => lease.clone(),
+            _ => world.claimed(&hand, &run).await,
+        };
+        // A report that is repeated changes nothing.
+        for _ in 0..2 {
+            world
+                .ok(&hand.credential, "POST /v1/reports", lost(&lease))
+                .await;
+        }
+        let step = world.step(&run).await;
+        assert_eq!(
+            (&step["state"], &step["lost"]),
+            (&json!(state), &json!("sandbox_lost"))
+        );
+        assert_eq!(step["attempt"], 2);
+    }
+    let stale = (409, "stale_fence");
+    world.report_refused(&hand, success(&lease), stale).await;
+}
+
 /// A step of mode `full`: its worker gets the agent, and the step shows what the agent used and why
 /// it failed.
 #[tokio::test]

@@ -49,6 +49,27 @@ async fn inputs(world: &World, hand: &Hand, lease: &Value, from: usize) -> Value
         .await
 }
 
+/// Whoever runs the step is told that it has a terminal.
+#[tokio::test]
+async fn a_step_asks_for_a_terminal() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    for (asks, told) in [
+        (json!({ "tty": true }), json!(true)),
+        (json!({}), Value::Null),
+    ] {
+        let run = world.enqueued(run_of(&[step("only", &asks)])).await;
+        let shown = world.run(&run).await;
+        assert_eq!(shown["document"]["steps"][0]["tty"], told);
+        let claim = json!({ "run_id": run, "step_id": "only" });
+        let claim = world.ok(&hand.credential, "POST /v1/claims", claim).await;
+        assert_eq!(claim["tty"], told);
+        let lease = json!({ "run_id": run, "step_id": "only", "fence": claim["fence"] });
+        world.started(&hand, &lease).await;
+        world.succeeded(&hand, &lease).await;
+    }
+}
+
 #[tokio::test]
 async fn an_upload_is_put_once_and_read_by_who_holds_the_step() {
     let world = World::new().await;

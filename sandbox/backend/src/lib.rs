@@ -94,20 +94,24 @@ pub enum Exit {
     Signal(i32),
     /// It crossed its memory limit.
     OutOfMemory,
+    /// What ran it has gone, so nobody knows how its command would have ended. Nothing of it runs
+    /// any more.
+    Lost,
 }
 
 impl Exit {
-    /// As a shell's exit code: 128 + number for a signal, 137 for memory.
+    /// As a shell's exit code: 128 + number for a signal, 137 for what was killed from outside.
     #[must_use]
     pub fn code(self) -> i32 {
         match self {
             Self::Code(code) => code,
             Self::Signal(signal) => 128 + signal,
-            Self::OutOfMemory => 137,
+            Self::OutOfMemory | Self::Lost => 137,
         }
     }
 
-    /// From a shell's exit code; the other way of [`code`](Self::code) but for memory.
+    /// From a shell's exit code; the other way of [`code`](Self::code) but for what was
+    /// killed from outside.
     #[must_use]
     pub fn from_shell_code(code: i32) -> Self {
         match code {

@@ -75,8 +75,8 @@ impl Container {
         drop(self.channel.set(channel));
     }
 
-    /// Waits for its end. `None`: the engine has ended before, and nothing runs in it any more.
-    async fn end(&self) -> Option<Exit> {
+    /// Waits for its end.
+    async fn end(&self) -> Exit {
         let mut exceeded = false;
         let code = loop {
             tokio::select! {
@@ -89,19 +89,20 @@ impl Container {
         };
         let Some(code) = code else {
             self.end_without_engine().await;
-            return None;
+            return Exit::Lost;
         };
         let inspected = self.engine.docker.inspect_container(&self.name, None).await;
         let state = inspected.ok().and_then(|container| container.state);
         let killed = |state: ContainerState| state.oom_killed == Some(true);
-        Some(if exceeded || state.is_some_and(killed) {
+        if exceeded || state.is_some_and(killed) {
             Exit::OutOfMemory
         } else {
             Exit::from_shell_code(i32::try_from(code).unwrap_or(1))
-        })
+        }
     }
 
-    /// Its exit code. `None`: the engine does not know it.
+    /// Its exit code. `None`: nobody knows it, because the engine has ended, or somebody has taken
+    /// the container away.
     async fn code(&self) -> Option<i64> {
         let wait = WaitContainerOptions {
             condition: "not-running".to_owned(),
@@ -110,8 +111,6 @@ impl Container {
         match waited.next().await {
             Some(Ok(answer)) => Some(answer.status_code),
             Some(Err(Error::DockerContainerWaitError { code, .. })) => Some(code),
-            // Somebody has taken it away.
-            Some(Err(error)) if status(&error) == Some(404) => Some(i64::from(128 + SIGKILL)),
             _ => None,
         }
     }
@@ -142,7 +141,7 @@ impl Container {
     async fn end_without_engine(&self) {
         tracing::warn!(
             container = self.name,
-            "the engine has ended; ending its container"
+            "the engine has ended, or no longer knows the container; ending it"
         );
         self.close();
         let began = Instant::now();
@@ -241,15 +240,14 @@ impl Sandbox {
         let (announce, exit) = watch::channel(None);
         let watched = Arc::clone(&container);
         tokio::spawn(async move {
-            match watched.end().await {
-                Some(exit) => {
-                    watched.remove().await;
-                    announce.send_replace(Some(exit));
-                }
-                None => {
-                    announce.send_replace(Some(Exit::Signal(SIGKILL)));
-                    watched.remove().await;
-                }
+            let exit = watched.end().await;
+            // An engine that has ended may take a while to come back.
+            if exit == Exit::Lost {
+                announce.send_replace(Some(exit));
+                watched.remove().await;
+            } else {
+                watched.remove().await;
+                announce.send_replace(Some(exit));
             }
         });
         Self { container, exit }

@@ -327,7 +327,7 @@ async fn resolve(
     let of_cli = agent.as_ref().map(|agent| agent.environment);
     let of_cli = of_cli.unwrap_or_default().iter();
     let plain = step.env.into_iter();
-    let mut environment = supervise::base_environment(HOME);
+    let mut environment = supervise::base_environment(HOME, step.tty);
     let (mut listener, mut hosts) = (Descriptors::new(), None);
     if step.egress {
         hosts = Some(Hosts::of(&secrets, &redactor).map_err(bad_step)?);
@@ -348,6 +348,7 @@ async fn resolve(
         environment,
         time_limit: None,
         stdin,
+        tty: step.tty,
         tap: watched.clone().map(|watched| watched as Tap),
         copy: None,
         redactor,

@@ -35,6 +35,7 @@ mod inputs;
 pub mod output;
 mod result;
 pub mod supervise;
+mod terminal;
 
 /// The exit code if the command was not run because something before it failed.
 pub const NOT_RUN: i32 = 125;

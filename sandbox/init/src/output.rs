@@ -1,9 +1,9 @@
 //! The command's output on its way out of the sandbox.
 //!
-//! The command writes into two pipes of this process, and nothing else leads out: this process
-//! redacts what comes and writes it to its own streams. So whoever reads those, a worker or
-//! CloudWatch, sees redacted output only. A thread for each stream keeps its order. It holds back
-//! what may be the beginning of a value, and no more ([`sealfleet_redaction`]).
+//! The command writes into two pipes of this process, or into its terminal, and nothing else leads
+//! out: this process redacts what comes and writes it to its own streams. So whoever reads those, a
+//! worker or CloudWatch, sees redacted output only. A thread for each stream keeps its order. It
+//! holds back what may be the beginning of a value, and no more ([`sealfleet_redaction`]).
 //!
 //! A reader that is slow holds up the command, as it would without this process between. One that
 //! has gone away ends the pipe, so that the command is told in the usual way.
@@ -11,7 +11,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd;
-use std::process::Child;
+use std::process::{Child, ChildStderr, ChildStdout};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::{Instant, timeout_at};
 
 use crate::supervise::{Copied, Tap};
+use crate::terminal::Terminal;
 
 /// How long what is left may take to be written once every process of the command has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -30,25 +31,41 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Bytes that are read at once: what a pipe holds (pipe(7)).
 const PIECE: usize = 64 * 1024;
 
-/// Both streams of a command.
+/// The streams of a command.
 pub struct Output {
-    streams: [(Stream, Receiver<Matches>); 2],
+    streams: Vec<(Stream, Receiver<Matches>)>,
+}
+
+/// Where what a command prints can be read.
+pub(crate) enum Printed {
+    /// Its two pipes, if it has them.
+    Pipes(Option<ChildStdout>, Option<ChildStderr>),
+    /// Its terminal, which is both streams in one.
+    Terminal(File),
+}
+
+impl Printed {
+    /// What `child` prints, which has this terminal or none.
+    pub(crate) fn by(child: &mut Child, terminal: Option<Terminal>) -> Self {
+        match terminal {
+            Some(terminal) => Self::Terminal(terminal.output()),
+            None => Self::Pipes(child.stdout.take(), child.stderr.take()),
+        }
+    }
 }
 
 impl Output {
-    /// Redacts what `child` prints from now on. `tap` reads its standard output along, and `copied`
-    /// takes all of it, redacted.
+    /// Redacts what a command prints from now on. `tap` reads its standard output along, and
+    /// `copied` takes all of it, redacted.
     ///
     /// # Errors
     /// The system's answer.
     pub(crate) fn of(
-        child: &mut Child,
+        printed: Printed,
         redactor: &Redactor,
         tap: Option<Tap>,
         copied: Option<Copied>,
     ) -> io::Result<Self> {
-        let stdout = child.stdout.take().ok_or(io::ErrorKind::NotFound)?;
-        let stderr = child.stderr.take().ok_or(io::ErrorKind::NotFound)?;
         let read = |stream, tap| Readers {
             stream,
             tap,
@@ -56,18 +73,20 @@ impl Output {
         };
         let out = read(output::Stream::Stdout, tap);
         let err = read(output::Stream::Stderr, None);
-        Ok(Self {
-            streams: [
-                (
-                    Stream::Stdout,
-                    follow(stdout, &io::stdout(), redactor, out)?,
-                ),
-                (
-                    Stream::Stderr,
-                    follow(stderr, &io::stderr(), redactor, err)?,
-                ),
-            ],
-        })
+        let streams = match printed {
+            Printed::Terminal(terminal) => {
+                let out = follow(terminal, &io::stdout(), redactor, out)?;
+                vec![(Stream::Stdout, out)]
+            }
+            Printed::Pipes(stdout, stderr) => {
+                let stdout = stdout.ok_or(io::ErrorKind::NotFound)?;
+                let stderr = stderr.ok_or(io::ErrorKind::NotFound)?;
+                let out = follow(stdout, &io::stdout(), redactor, out)?;
+                let err = follow(stderr, &io::stderr(), redactor, err)?;
+                vec![(Stream::Stdout, out), (Stream::Stderr, err)]
+            }
+        };
+        Ok(Self { streams })
     }
 
     /// Waits until all of it is written, for a time. Answers what was taken out of it.
@@ -182,7 +201,8 @@ fn follow(
     Ok(end)
 }
 
-/// Copies until `from` ends, or `to` takes no more.
+/// Copies until `from` ends, or `to` takes no more. A terminal that no process has any more ends
+/// with an error.
 fn copy(
     mut from: impl Read,
     to: &mut File,

@@ -25,7 +25,8 @@ use sealfleet_redaction::Redactor;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::output::Output;
+use crate::output::{Output, Printed};
+use crate::terminal::{self, Terminal};
 use crate::{NOT_RUN, TIMED_OUT, descriptors};
 
 /// Between SIGTERM and SIGKILL when the time is up.
@@ -64,6 +65,8 @@ pub struct Task {
     pub time_limit: Option<Duration>,
     /// Its standard input. Absent: this process's own, which is empty.
     pub stdin: Option<OwnedFd>,
+    /// Whether it has a terminal. Then it has no other standard input.
+    pub tty: bool,
     /// Who reads its standard output along, redacted.
     pub tap: Option<Tap>,
     /// Who gets a copy of all its output, redacted.
@@ -72,18 +75,20 @@ pub struct Task {
     pub redactor: Redactor,
 }
 
-/// The environment every command starts from. Python writes what it prints at once, so that the
-/// last words of a command that is killed are not lost in its buffer.
+/// The environment every command starts from; `tty` says whether it has a terminal. Python writes
+/// what it prints at once, so that the last words of a command that is killed are not lost in its
+/// buffer.
 #[must_use]
-pub fn base_environment(home: &str) -> Vec<(String, SecretValue)> {
-    [
+pub fn base_environment(home: &str, tty: bool) -> Vec<(String, SecretValue)> {
+    let always = [
         ("PATH", PATH),
         ("HOME", home),
         ("LANG", "C.UTF-8"),
         ("PYTHONUNBUFFERED", "1"),
-    ]
-    .map(|(name, value)| plain(name, value))
-    .into()
+    ];
+    let of_terminal = tty.then_some(("TERM", terminal::KIND));
+    let all = always.into_iter().chain(of_terminal);
+    all.map(|(name, value)| plain(name, value)).collect()
 }
 
 /// An environment variable that is not a secret.
@@ -286,11 +291,24 @@ fn start(
         return Err(End::NotRun);
     }
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().process_group(0);
-    if let Some(stdin) = task.stdin {
-        command.stdin(stdin);
-    }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).env_clear();
+    let terminal = if task.tty {
+        let given = Terminal::open().and_then(|terminal| {
+            terminal.give(&mut command)?;
+            Ok(terminal)
+        });
+        Some(given.map_err(|error| {
+            say(format!("the command cannot have a terminal: {error}"));
+            End::NotRun
+        })?)
+    } else {
+        command.process_group(0);
+        if let Some(stdin) = task.stdin {
+            command.stdin(stdin);
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        None
+    };
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
@@ -302,7 +320,8 @@ fn start(
         }
         End::Command(end)
     })?;
-    let output = Output::of(&mut child, redactor, task.tap, task.copy).map_err(|error| {
+    let printed = Printed::by(&mut child, terminal);
+    let output = Output::of(printed, redactor, task.tap, task.copy).map_err(|error| {
         say(format!("the command's output cannot be read: {error}"));
         give_up(&mut child)
     })?;

@@ -270,6 +270,28 @@ async fn a_command_finds_its_files_and_its_standard_input() {
     assert!(message.contains("the step's file `home`"), "{message}");
 }
 
+/// The three standard streams are one terminal, and the session's own. Its input is empty, and
+/// nothing is echoed or changed on its way out.
+#[tokio::test]
+async fn a_command_may_have_a_terminal() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let look = "for stream in 0 1 2; do test -t $stream && echo $stream; done; stty size; echo $TERM; \
+                cat; echo aside >&2; echo \"$API_KEY\" >/dev/tty; (setsid sleep 60 &)";
+    let mut asks = step(look);
+    asks["tty"] = json!(true);
+    for (term, shown) in [(None, "dumb"), (Some("xterm"), "xterm")] {
+        if let Some(term) = term {
+            asks["env"]["TERM"] = json!(term);
+        }
+        let mut started = worker.start(&asks).await;
+        started.go().await;
+        let (exit, out, err) = started.end().await;
+        let expected = format!("0\n1\n2\n24 80\n{shown}\naside\n<redacted:API_KEY>\n");
+        assert_eq!((exit, out), (Exit::Code(0), expected), "{err}");
+    }
+}
+
 #[tokio::test]
 async fn stopping_reaches_the_command_and_its_children() {
     let worker = Worker::new().await;

@@ -1,13 +1,18 @@
 //! Latencies and revocations on the local stack, with the release binary behind the emulated API
 //! Gateway, queues and ECS.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use sealfleet_client::AuditQuery;
+use sealfleet_client::types::RunView;
 use sealfleet_test_stack::api::typed;
 use sealfleet_test_stack::project::{FARGATE, PULL, run_of, step};
-use sealfleet_test_stack::{Caller, Claimed, Failure, Outcome, Project, Stack, Stage, eventually};
+use sealfleet_test_stack::{
+    Caller, Claimed, Failure, Outcome, Project, Stack, Stage, ensure, eventually, private_file,
+};
 use serde_json::json;
+use tokio::process::Command;
 
 use crate::figures::{Figures, percentile};
 use crate::{Plan, revocation};
@@ -39,6 +44,15 @@ pub async fn measure(figures: &mut Figures, stage: &Stage, plan: &Plan) -> Outco
             "ms",
         );
     }
+    let execs = Execs::of(&stack, &project, plan.stack_runs).await?;
+    let what = "local stack: `run exec -- true` on an idle pull worker";
+    figures.add(format!("{what}, p50"), percentile(&execs.whole, 0.5), "ms");
+    figures.add_against(
+        format!("{what}, from its claim on, p50"),
+        percentile(&execs.after_claim, 0.5),
+        "ms",
+        150.0,
+    );
     eprintln!("bench: a hard revocation on the local stack");
     revocation::on_stack(figures, &stack, &project, plan.in_flight).await
 }
@@ -146,6 +160,47 @@ async fn start(stack: &Stack, project: &Project, pool: &str) -> Outcome<f64> {
     let started =
         started.map_err(|failure| Failure::new(format!("{failure}; the run is {ended:?}")))?;
     Ok(started - before)
+}
+
+/// What `sealfleet run exec -- true` takes, in milliseconds, as its caller sees it.
+#[derive(Default)]
+struct Execs {
+    /// The whole program.
+    whole: Vec<f64>,
+    /// Without all that comes before the claim of its step.
+    after_claim: Vec<f64>,
+}
+
+impl Execs {
+    async fn of(stack: &Stack, project: &Project, times: usize) -> Outcome<Self> {
+        let token = stack.scratch.join("token-of-execs");
+        private_file(&token, project.member.credential())?;
+        let mut execs = Self::default();
+        for time in 0..=times {
+            let began = millis();
+            let ran = Command::new(stack.binaries.join("sealfleet"))
+                .args(["--output", "json", "run", "exec", "--pool", PULL])
+                .args(["--mode", "sandboxed", "--", "true"])
+                .env("SEALFLEET_API_URL", &stack.parts.api_url)
+                .env("SEALFLEET_TOKEN_FILE", &token)
+                .stdin(Stdio::null())
+                .output()
+                .await?;
+            let ended = millis();
+            let said = String::from_utf8_lossy(&ran.stderr);
+            ensure!(ran.status.success(), "`run exec -- true`: {said}");
+            let run: RunView = serde_json::from_slice(&ran.stdout)?;
+            let attempt = run.steps.first().and_then(|step| step.attempts.last());
+            let claimed = attempt.map(|attempt| attempt.claimed_at.millis() as f64);
+            let claimed = claimed.ok_or_else(|| Failure::new("a run without a claim"))?;
+            // The first one starts functions.
+            if time > 0 {
+                execs.whole.push(ended - began);
+                execs.after_claim.push(ended - claimed);
+            }
+        }
+        Ok(execs)
+    }
 }
 
 fn times(said: &str) -> Vec<f64> {

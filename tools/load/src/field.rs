@@ -147,6 +147,7 @@ impl Field {
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            tty: false,
             artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 600,

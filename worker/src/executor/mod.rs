@@ -39,6 +39,8 @@ pub enum Ended {
     CannotExecute { errno: i32, detail: String },
     /// It crossed its memory limit.
     OutOfMemory,
+    /// Its sandbox is lost, and nobody knows how it would have ended.
+    Lost,
 }
 
 impl From<CommandEnd> for Ended {

@@ -68,6 +68,8 @@ pub struct Sandboxed {
     pub logs: Logs,
 }
 
+const SIGKILL: i32 = 9;
+
 type HostChannel = dyn Channel<ToInit, ToHost>;
 
 struct Waiting {
@@ -397,6 +399,8 @@ impl Command {
             }
             let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
+                // Init kills the command of a sandbox that is lost, and says so.
+                (Exit::Lost, Some(CommandEnd::Signalled { signal: SIGKILL })) => Ended::Lost,
                 (_, Some(end)) => end.into(),
                 (exit, None) => ended(exit),
             };
@@ -471,6 +475,7 @@ const fn ended(exit: Exit) -> Ended {
         Exit::Code(code) => Ended::Code(code),
         Exit::Signal(signal) => Ended::Signal(signal),
         Exit::OutOfMemory => Ended::OutOfMemory,
+        Exit::Lost => Ended::Lost,
     }
 }
 
@@ -524,6 +529,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits, egress: bool) -> 
             .chain(variables(limits))
             .collect(),
         inputs: claim.inputs.clone(),
+        tty: claim.tty,
         artifacts: claim.artifacts.clone(),
         secrets: secrets.iter().map(request).collect(),
         tool: claim.tool.clone(),

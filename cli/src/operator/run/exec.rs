@@ -64,6 +64,9 @@ pub struct Exec {
     /// File that is its standard input, `-` for that of this command; uploaded if it is large
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
+    /// Give the command a terminal; its input is empty
+    #[arg(long, conflicts_with_all = ["stdin", "agent"])]
+    tty: bool,
     /// File or directory of its workspace to keep when it has ended; may be repeated
     #[arg(long = "artifact", value_name = "PATH")]
     artifacts: Vec<WorkspacePath>,
@@ -313,6 +316,7 @@ impl Exec {
             tool: self.tool,
             files,
             stdin,
+            tty: self.tty,
             artifacts: self.artifacts.into_iter().map(Artifact::from).collect(),
             on_drift: OnDrift::default(),
             timeout_seconds: self.timeout,

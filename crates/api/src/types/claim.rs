@@ -117,6 +117,9 @@ pub struct Claim {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Whether the command has a terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// What the command is to leave behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifacts"))]
@@ -225,7 +228,7 @@ pub struct StartStep {
     pub resolved: BTreeMap<String, String>,
 }
 
-/// How a step ended.
+/// How a step ended, or that its sandbox is lost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "openapi", schemars(transform = reported))]
@@ -235,10 +238,11 @@ pub struct ReportStep {
     pub step_id: StepId,
     /// The claim's fence.
     pub fence: Fence,
-    /// `succeeded` or `failed`.
-    #[cfg_attr(feature = "openapi", schemars(extend("enum" = ["succeeded", "failed"])))]
+    /// `succeeded` or `failed`. `lost`: what ran its sandbox has gone, and nobody knows how it
+    /// would have ended; it is tried again.
+    #[cfg_attr(feature = "openapi", schemars(extend("enum" = ["succeeded", "failed", "lost"])))]
     pub state: String,
-    /// How it failed: required with `failed`, refused with `succeeded`.
+    /// How it failed: required with `failed`, refused otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// Bytes of its output that the worker has not kept.
@@ -268,6 +272,28 @@ pub struct ReportStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = artifact::MOST_FOUND)))]
     pub artifact_secrets: Vec<Found>,
+}
+
+impl ReportStep {
+    /// A report of this state, and nothing more.
+    #[must_use]
+    pub fn of(run_id: RunId, step_id: StepId, fence: Fence, state: &str) -> Self {
+        Self {
+            run_id,
+            step_id,
+            fence,
+            state: state.to_owned(),
+            failure: None,
+            output_cut_bytes: 0,
+            agent: None,
+            redactions: Vec::new(),
+            egress_denied: Denials::default(),
+            output_missing_bytes: 0,
+            result_bytes: None,
+            artifacts: None,
+            artifact_secrets: Vec::new(),
+        }
+    }
 }
 
 /// Where a worker puts what comes out of a step.
@@ -386,6 +412,9 @@ pub struct SandboxStep {
     /// What has to be brought to it. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brings: Option<StepInputs>,
+    /// Whether the command has a terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// What the command is to leave behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifacts"))]

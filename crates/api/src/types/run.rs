@@ -94,6 +94,10 @@ pub struct EnqueueStep {
     /// Its standard input; empty if absent. Never put a secret here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Content>,
+    /// Whether its command has a terminal as its standard input, output and error. Its output is
+    /// one stream, `stdout`, and its input is empty. Not for mode `bare`, and not for an agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     /// Files and directories of its workspace that it is to leave behind. A directory is taken
     /// whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

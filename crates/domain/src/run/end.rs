@@ -324,6 +324,31 @@ impl Run {
         Ok(change)
     }
 
+    /// As [`Self::lose`], told by the holder: its sandbox is lost. Told twice: nothing changes.
+    ///
+    /// # Errors
+    /// When the claim is no longer live, or belongs to another worker.
+    pub fn lose_sandbox(
+        &mut self,
+        step_id: &StepId,
+        holder: Option<WorkerId>,
+        fence: Fence,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let reason = RequeueReason::SandboxLost;
+        let step = self.step(step_id)?;
+        let is_known = step.fence == fence
+            && step.last_holder == holder
+            && step.lost == Some(reason)
+            && step.state.hold().is_none();
+        if is_known {
+            return Ok(Change::default());
+        }
+        self.held(step_id, holder, fence)?;
+        self.lose(step_id, fence, reason, pace, now)
+    }
+
     /// Moves the time at which somebody must look at a held step again.
     ///
     /// # Errors

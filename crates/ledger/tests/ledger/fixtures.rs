@@ -105,6 +105,7 @@ pub fn spec(mode: Mode) -> StepSpec {
         env: BTreeMap::new(),
         tool: None,
         inputs: Default::default(),
+        tty: false,
         artifacts: Vec::new(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,

@@ -59,6 +59,8 @@ pub(super) struct Step {
     pub(super) secret_names: Vec<String>,
     #[serde(default)]
     pub(super) inputs: Inputs,
+    #[serde(default)]
+    pub(super) tty: bool,
     /// Those of them whose values stay in output.
     #[serde(default)]
     pub(super) unredacted: Vec<String>,

@@ -136,7 +136,7 @@ impl Work {
         let secrets = injected(own, step.secret_names, &step.unredacted);
         let secrets = secrets.map_err(Unready::Secret)?;
         let redactor = output::redactor(&secrets).map_err(Unready::Secret)?;
-        let mut environment = supervise::base_environment(&home);
+        let mut environment = supervise::base_environment(&home, step.tty);
         // The image's own.
         let path = own.text("PATH");
         environment.extend(path.map(|path| supervise::plain("PATH", path)));
@@ -171,6 +171,7 @@ impl Work {
                 command,
                 environment,
                 stdin,
+                tty: step.tty,
                 time_limit: Some(Duration::from_secs(u64::from(step.timeout_seconds))),
                 tap: watched.map(|watched| watched as supervise::Tap),
                 copy: Some(Arc::new(move |stream, bytes| copied.write(stream, bytes))),

@@ -364,6 +364,7 @@ impl Setup {
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            tty: false,
             artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 60,

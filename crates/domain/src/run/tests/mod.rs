@@ -38,6 +38,7 @@ fn spec(needs: &[&str]) -> StepSpec {
         env: BTreeMap::new(),
         tool: None,
         inputs: Default::default(),
+        tty: false,
         artifacts: Vec::new(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,

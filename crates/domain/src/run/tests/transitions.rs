@@ -148,6 +148,9 @@ fn transitions() -> Vec<Transition> {
         add("lose", |run, id| {
             run.lose(id, run.step(id)?.fence, RequeueReason::NoCapacity, PACE, T0)
         });
+        add("lose_sandbox", |run, id| {
+            run.lose_sandbox(id, None, run.step(id)?.fence, PACE, T0)
+        });
         add("look_again", |run, id| {
             run.look_again(id, run.step(id)?.fence, T0.plus_seconds(120))
         });
