@@ -5,7 +5,8 @@
 //!   their versions (never values), waits for the worker's go, and runs the command.
 //! - [`fargate`]: in an ECS task, where ECS has resolved the secrets. Fetches the step under the
 //!   task role, runs the command, and puts out what comes of it.
-//! - [`egress`]: the way out of a pull worker's sandbox: a listener in it, and a proxy in a second one.
+//! - [`egress`]: the way out of a pull worker's sandbox: a listener in it, and a proxy in a second
+//!   one.
 //! - [`agent`]: the CLI agent of a step, in the place of a command.
 //! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
