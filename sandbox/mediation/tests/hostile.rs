@@ -176,6 +176,8 @@ fn races_the_address() {
     };
     let place = shared.cast::<sockaddr_in>() as usize;
     let [good, bad] = [PROXY, FORBIDDEN].map(v4);
+    // Zeros are the address that dissolves a connection, which succeeds.
+    unsafe { std::ptr::write_volatile(place as *mut sockaddr_in, good) };
     let over = AtomicBool::new(false);
     let (mut made, mut denied) = (0, 0);
     thread::scope(|scope| {
