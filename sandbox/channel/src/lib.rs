@@ -10,8 +10,8 @@
 //! init -> host   Result      the document that the command has left, if it has
 //! init -> host   Artifacts   files that the command has left, as descriptors
 //! host -> init   Taken       they are kept
-//! init -> host   EgressAsked what was the step kept from? Only if it has a proxy
-//! host -> init   Denied      this
+//! init -> host   EgressAsked what was it kept from? Only of a step that has a proxy
+//! host -> init   Denied      these hosts
 //! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 const RESTART: Duration = Duration::from_secs(60);
 /// How long a container may take to end without its engine.
 const LAST_MOMENT: Duration = Duration::from_secs(10);
-const SIGKILL: i32 = 9;
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// A container, whether the engine has made it yet or not.
 #[derive(Debug)]

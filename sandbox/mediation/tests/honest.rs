@@ -271,6 +271,7 @@ fn waits_for_a_full_listener() {
     done(unsafe { libc::listen(listener.as_raw_fd(), 0) });
     let first = UnixStream::connect("full.sock").unwrap();
     let second = thread::spawn(|| UnixStream::connect("full.sock").map(drop));
+    // Nothing shows from here that it waits. If it does not yet, the case passes all the same.
     thread::sleep(Duration::from_millis(100));
     let begun = Instant::now();
     for _ in 0..50 {
@@ -305,6 +306,7 @@ fn waits_for_a_full_port() {
     let address = listener.local_addr().unwrap();
     let first = TcpStream::connect(address).unwrap();
     let second = thread::spawn(move || TcpStream::connect(address));
+    // As above: it has to wait by now for the case to try anything.
     thread::sleep(Duration::from_millis(100));
     for _ in 0..50 {
         ask_proxy();
@@ -378,6 +380,7 @@ fn is_interrupted() {
         scope.spawn(|| {
             while !over.load(std::sync::atomic::Ordering::Relaxed) {
                 unsafe { libc::pthread_kill(main, libc::SIGURG) };
+                // Often enough to meet each call, and not so often that none gets on.
                 thread::sleep(Duration::from_micros(50));
             }
         });

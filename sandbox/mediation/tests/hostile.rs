@@ -277,6 +277,7 @@ fn forks_and_hides() {
         // A daemon: its parent is gone.
         fork(|| {
             unsafe { libc::setpgid(0, 0) };
+            // Until its parent has ended and been waited for.
             thread::sleep(Duration::from_millis(50));
             for trap in TRAPS {
                 assert!(TcpStream::connect(trap).is_err());
@@ -787,6 +788,7 @@ fn dies_while_it_connects() {
                 let _: Result<(), i32> = connect(tcp().as_raw_fd(), &v4(PROXY));
             }
         });
+        // Each round ends it at another point of its call.
         thread::sleep(Duration::from_micros(round * 20));
         done(unsafe { libc::kill(child, libc::SIGKILL) });
         done(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) });

@@ -255,6 +255,7 @@ fn mediate(options: &Options, command: &[String]) -> Report {
         .unwrap();
     let status = child.wait().unwrap();
     while !sealfleet_processes::all_ended() {
+        // What the command has left behind ends by itself; this only asks.
         std::thread::sleep(Duration::from_millis(2));
     }
     report.code = status

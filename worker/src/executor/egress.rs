@@ -19,6 +19,7 @@ use tokio::io::{copy, sink};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::sandboxed::noted;
 use super::{LAST_WORDS, cannot_start};
 
 /// What a proxy may use.
@@ -106,7 +107,7 @@ impl Idle {
         // What it prints is for nobody, and a full pipe would hold it up.
         tokio::spawn(async move { copy(&mut stdout, &mut sink()).await });
         tokio::spawn(async move { copy(&mut stderr, &mut sink()).await });
-        let note = worker.note(backend.name(), sandbox.id(), &order.owner).ok();
+        let note = noted(worker, backend, sandbox.id(), &order.owner);
         Ok(Self {
             sandbox,
             channel,

@@ -68,7 +68,7 @@ pub struct Sandboxed {
     pub logs: Logs,
 }
 
-const SIGKILL: i32 = 9;
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 type HostChannel = dyn Channel<ToInit, ToHost>;
 
@@ -128,13 +128,11 @@ impl Executor for Sandboxed {
             lifetime: lifetime(claim),
         };
         let backend = self.backend_for(claim)?;
-        let note_of = order.owner.clone();
         let idle = async {
-            let idle = policy
-                .as_ref()
-                .map(|_| Idle::start(&**backend, &self.worker, &order));
-            match idle {
-                Some(idle) => idle.await.map(Some),
+            match &policy {
+                Some(_) => Idle::start(&**backend, &self.worker, &order)
+                    .await
+                    .map(Some),
                 None => Ok(None),
             }
         };
@@ -145,7 +143,7 @@ impl Executor for Sandboxed {
         log.follow(Stream::Stderr, Some(started.stderr));
         let mut command = Command {
             proxy: None,
-            _note: self.note(&**backend, started.sandbox.id(), &note_of),
+            _note: noted(&self.worker, &**backend, started.sandbox.id(), &order.owner),
             sandbox: started.sandbox,
             channel: Arc::new(Mutex::new(Box::new(started.channel))),
             told: Mutex::new(None),
@@ -237,14 +235,6 @@ impl Sandboxed {
         })
     }
 
-    /// A sandbox without a note works as well; only who looks for it misses it.
-    fn note(&self, backend: &dyn SandboxBackend, sandbox: &str, owner: &Owner) -> Option<Note> {
-        let noted = self.worker.note(backend.name(), sandbox, owner);
-        noted
-            .inspect_err(|error| tracing::warn!(%error, sandbox, "a sandbox cannot be noted"))
-            .ok()
-    }
-
     /// The files of the backends that `granted` refers to, opened and not read.
     fn open_files(&self, granted: &[&SecretRef]) -> Result<Descriptors, Failure> {
         let is_needed = |name: &str| {
@@ -266,6 +256,19 @@ impl Sandboxed {
         }
         Ok(descriptors)
     }
+}
+
+/// A sandbox without a note works as well; only who looks for it misses it.
+pub(super) fn noted(
+    worker: &Process,
+    backend: &dyn SandboxBackend,
+    sandbox: &str,
+    owner: &Owner,
+) -> Option<Note> {
+    let noted = worker.note(backend.name(), sandbox, owner);
+    noted
+        .inspect_err(|error| tracing::warn!(%error, sandbox, "a sandbox cannot be noted"))
+        .ok()
 }
 
 #[async_trait]
