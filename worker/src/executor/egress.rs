@@ -19,8 +19,7 @@ use tokio::io::{copy, sink};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::sandboxed::noted;
-use super::{LAST_WORDS, cannot_start};
+use super::{LAST_WORDS, cannot_start, noted};
 
 /// What a proxy may use.
 const LIMITS: Limits = Limits {

@@ -21,6 +21,7 @@ use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
+use sealfleet_sandbox_backend::{Note, Owner, Process, SandboxBackend};
 
 pub use output::{Logs, StepLog};
 pub use sealfleet_outputs::artifacts::LeftBehind;
@@ -181,6 +182,19 @@ pub fn short(text: &str) -> String {
         end -= 1;
     }
     line.get(..end).unwrap_or_default().trim().to_owned()
+}
+
+/// A sandbox without a note works as well; only who looks for it misses it.
+fn noted(
+    worker: &Process,
+    backend: &dyn SandboxBackend,
+    sandbox: &str,
+    owner: &Owner,
+) -> Option<Note> {
+    let noted = worker.note(backend.name(), sandbox, owner);
+    noted
+        .inspect_err(|error| tracing::warn!(%error, sandbox, "a sandbox cannot be noted"))
+        .ok()
 }
 
 #[cfg(test)]

@@ -36,7 +36,9 @@ use tokio::time::timeout;
 
 use super::egress::{Idle, Lent, Proxy, Way};
 use super::output::{Logs, StepLog};
-use super::{Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, short};
+use super::{
+    Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, noted, short,
+};
 use crate::inputs::{Batch, Inputs};
 use sealfleet_outputs::artifacts::Collection;
 
@@ -256,19 +258,6 @@ impl Sandboxed {
         }
         Ok(descriptors)
     }
-}
-
-/// A sandbox without a note works as well; only who looks for it misses it.
-pub(super) fn noted(
-    worker: &Process,
-    backend: &dyn SandboxBackend,
-    sandbox: &str,
-    owner: &Owner,
-) -> Option<Note> {
-    let noted = worker.note(backend.name(), sandbox, owner);
-    noted
-        .inspect_err(|error| tracing::warn!(%error, sandbox, "a sandbox cannot be noted"))
-        .ok()
 }
 
 #[async_trait]
