@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod enqueue;
 pub mod export;
 pub mod fleet;
+pub mod identity;
 pub mod notify;
 pub mod observe;
 pub mod openapi;

@@ -18,9 +18,9 @@ use sealfleet_aws::objects::S3;
 use sealfleet_aws::outputs::{OutputReaders, OutputWriters};
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
-use sealfleet_aws::signing::Kms;
+use sealfleet_aws::signing::{Kms, TokenKeys};
 use sealfleet_aws::trust::Roots;
-use sealfleet_domain::oidc::Issuers;
+use sealfleet_domain::oidc::{BadIssuers, Issuers};
 use sealfleet_domain::{Clock, NamePrefix};
 use sealfleet_fargate::{Fargate, TaskChange};
 use sealfleet_functions::shared::auth::{Door, Oidc, WorkerDoor};
@@ -29,8 +29,8 @@ use sealfleet_functions::shared::logs;
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, export, fleet, notify, observe, openapi, profile,
-    report, revoke, runs, sandbox, sweep, trail, witness,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, identity, notify, observe, openapi,
+    profile, report, revoke, runs, sandbox, sweep, trail, witness,
 };
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Dynamo, Ledger};
@@ -62,11 +62,18 @@ impl Wiring {
             settings::run_retention_days(),
             settings::trail_retention_days(),
         );
+        let ledger = match settings::prices() {
+            Ok(prices) => ledger.charging(prices),
+            Err(error) => {
+                tracing::error!(%error, "list prices are charged: correct the parameter Prices");
+                ledger
+            }
+        };
         Ok(self.ledger.get_or_init(|| ledger).clone())
     }
 
     fn door(&self) -> Result<Door, MissingSetting> {
-        let oidc = match Issuers::parse(&setting("SEALFLEET_OIDC").unwrap_or_default()) {
+        let oidc = match issuers() {
             Ok(issuers) if issuers.is_empty() => Oidc::Off,
             Ok(issuers) => Oidc::On(Verifier::new(issuers, Arc::new(SystemClock))),
             Err(error) => {
@@ -110,6 +117,11 @@ impl Wiring {
     fn hosts(&self) -> Result<Hosts, MissingSetting> {
         Ok(Hosts::of(self.fargate()?))
     }
+}
+
+/// The issuers that the deployment trusts.
+fn issuers() -> Result<Issuers, BadIssuers> {
+    Issuers::parse(&setting("SEALFLEET_OIDC").unwrap_or_default())
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -170,6 +182,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: WorkerDoor::new(with.ledger()?),
                 access,
+                secrets: with.secrets(),
                 outputs: Box::new(OutputWriters::new(&with.config, settings::outputs()?)),
                 inputs: Box::new(InputReaders::new(&with.config, settings::outputs()?)),
                 queues: with.queues()?,
@@ -203,6 +216,26 @@ async fn main() -> Result<(), Error> {
             };
             lambda_runtime::run(service_fn(handler)).await
         }
+        "identity" => {
+            let keys = setting("SEALFLEET_IDENTITY_KEYS")?;
+            let ports = identity::Ports {
+                ledger: with.ledger()?,
+                door: WorkerDoor::new(with.ledger()?),
+                prefix: with.prefix.clone(),
+                signer: Box::new(TokenKeys::new(&with.config, &keys)),
+                issuer: setting("SEALFLEET_ISSUER")?,
+                keys: identity::Published::default(),
+            };
+            let ports = &ports;
+            // The private REST API calls it, too.
+            let handler = |event: LambdaEvent<rest::Event>| async move {
+                let LambdaEvent { payload, context } = event;
+                let answer =
+                    async |event| answered(ports, &identity::handle, &context, event).await;
+                Ok::<_, Error>(payload.answer(answer).await)
+            };
+            lambda_runtime::run(service_fn(handler)).await
+        }
         "cancel" => {
             let ports = cancel::Ports {
                 ledger: with.ledger()?,
@@ -227,7 +260,21 @@ async fn main() -> Result<(), Error> {
             };
             serve(&ports, audit::handle).await
         }
-        "openapi" => serve(&(), async |(), request| openapi::handle(request).await).await,
+        "openapi" => {
+            let document = async |(): &(), request: &Request| openapi::handle(request).await;
+            let document = &document;
+            // What is wrong with the issuers is told by the functions that need them.
+            let issuers = issuers().unwrap_or_default();
+            let console = &openapi::console::Console::of(&issuers);
+            let handler = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
+                let LambdaEvent { payload, context } = event;
+                Ok::<_, Error>(match console.answer(&payload) {
+                    Some(file) => file,
+                    None => answered(&(), document, &context, payload).await,
+                })
+            };
+            lambda_runtime::run(service_fn(handler)).await
+        }
         "dispatch" => {
             let secrets = with.secrets();
             let (ledger, metrics) = (with.ledger()?, with.metrics());
@@ -311,6 +358,7 @@ async fn main() -> Result<(), Error> {
                 signer,
                 ledger: with.ledger()?,
                 metrics: with.metrics(),
+                version: settings::ocsf_version()?,
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
                 let until = deadline::last_work(&event.context, SystemClock.now());

@@ -143,7 +143,9 @@ fn only_init_links_identity_backends() {
         .own
         .iter()
         .filter(|package| graph.edges[*package].iter().any(|edge| is_identity(edge)))
-        .filter(|package| !is_identity(package) && *package != "sealfleet-init")
+        // The egress proxy is a part of init, and holds the values that it delivers.
+        .filter(|package| !["sealfleet-init", "sealfleet-egress"].contains(&package.as_str()))
+        .filter(|package| !is_identity(package))
         .collect();
     assert!(linked.is_empty(), "{linked:?} links an identity backend");
     for program in [
@@ -311,26 +313,68 @@ fn a_plain_build_shares_what_it_compiles_with_the_whole_workspace() {
     );
 }
 
+/// What a program reads as an option must never be set by the tests for themselves.
 #[test]
-fn the_calls_that_read_values_stand_in_sandboxes_alone() {
-    let mut found = Vec::new();
-    let mut waiting = vec![root()];
+fn the_tests_set_no_variable_that_a_program_reads() {
+    let text = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let scripts = ["scripts/test", "scripts/test-images"].map(text).concat();
+    let set: BTreeSet<&str> = scripts
+        .split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'))
+        .filter(|word| word.starts_with("SEALFLEET_"))
+        .collect();
+    assert!(!set.is_empty(), "the scripts set nothing");
+    let strays: Vec<_> = set
+        .iter()
+        .filter(|name| !name.starts_with("SEALFLEET_TEST_"))
+        .collect();
+    assert!(
+        strays.is_empty(),
+        "begin them with SEALFLEET_TEST_: {strays:?}"
+    );
+    let mut options = 0;
+    for path in sources() {
+        let source = std::fs::read_to_string(&path).unwrap();
+        // As `clap` spells it.
+        let read: Vec<&str> = source.split("env = \"").skip(1).collect();
+        options += read.len();
+        let tests_own = read.iter().any(|name| name.starts_with("SEALFLEET_TEST_"));
+        assert!(
+            !tests_own,
+            "{} reads a variable of the tests",
+            path.display()
+        );
+    }
+    assert!(options > 20, "no source was read");
+}
+
+/// Every Rust source of the repository.
+fn sources() -> Vec<PathBuf> {
+    let (mut found, mut waiting) = (Vec::new(), vec![root()]);
     while let Some(directory) = waiting.pop() {
         for entry in std::fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
+            if path.is_dir() && name != "target" && name != "node_modules" && !name.starts_with('.')
+            {
                 waiting.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
-                let source = std::fs::read_to_string(&path).unwrap();
-                if source.contains(".get_secret_value(")
-                    || source.contains(".batch_get_secret_value(")
-                {
-                    found.push(path.strip_prefix(root()).unwrap().to_owned());
-                }
+                found.push(path);
             }
         }
     }
+    found
+}
+
+#[test]
+fn the_calls_that_read_values_stand_in_sandboxes_alone() {
+    let found: Vec<PathBuf> = sources()
+        .into_iter()
+        .filter(|path| {
+            let source = std::fs::read_to_string(path).unwrap();
+            source.contains(".get_secret_value(") || source.contains(".batch_get_secret_value(")
+        })
+        .map(|path| path.strip_prefix(root()).unwrap().to_owned())
+        .collect();
     let this = Path::new("tests/architecture.rs");
     let elsewhere: Vec<&PathBuf> = found
         .iter()
@@ -366,11 +410,11 @@ const VENDORS: [&str; 22] = [
     "sqs",
     "sts",
 ];
-/// Files of the domain that name them on purpose: the capability table, and the audit catalogue,
-/// which is a document for readers of the trail.
-const VENDOR_FILES: [&str; 2] = ["capability.rs", "audit/catalogue.rs"];
+/// Files of the domain that name them on purpose: the capability table, the list prices with their
+/// sources, and the audit catalogue, which is a document for readers of the trail.
+const VENDOR_FILES: [&str; 3] = ["capability.rs", "prices.rs", "audit/catalogue.rs"];
 /// Words that are stored, audited or shown, by the file that spells them.
-const VENDOR_WORDS: [(&str, &str); 6] = [
+const VENDOR_WORDS: [(&str, &str); 7] = [
     // Stored with each hold of a hosted sandbox.
     ("step.rs", r#"#[serde(rename = "ecs")]"#),
     // Stored, audited and answered with each secret reference.
@@ -381,6 +425,8 @@ const VENDOR_WORDS: [(&str, &str); 6] = [
     ("names.rs", "AWS_"),
     ("profile.rs", "AWS_"),
     ("schema.rs", "AWS_"),
+    // A claim that its reader has named.
+    ("workload.rs", "https://aws.amazon.com/source_identity"),
 ];
 
 #[test]

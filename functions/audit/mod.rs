@@ -13,12 +13,14 @@ use sealfleet_domain::audit::catalogue;
 use sealfleet_domain::clock::DAY_SECONDS;
 use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, Owner, ProfileRef, RunId, Timestamp, TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, InvalidId, Owner, ProfileRef, RunId, Timestamp, TokenId,
+    WorkerId,
 };
 use sealfleet_ledger::{AuditFilter, EventFilter, Ledger};
 
 use crate::shared::auth::{Door, OwnerCaller};
 use crate::shared::fault::{Answered, Fault};
+use crate::shared::pages;
 use crate::shared::route::route;
 
 /// Seconds before now that are read when no `from` is given.
@@ -26,7 +28,16 @@ const DEFAULT_SECONDS: i64 = DAY_SECONDS;
 /// Seconds that one query spans at most.
 const MOST_SECONDS: i64 = 31 * DAY_SECONDS;
 /// The filters, in the order in which a cursor is bound to them.
-const FILTERS: [&str; 7] = ["run", "profile", "key", "actor", "type", "from", "to"];
+const FILTERS: [&str; 8] = [
+    "run",
+    "profile",
+    "key",
+    "actor",
+    "containment",
+    "type",
+    "from",
+    "to",
+];
 
 /// The kinds of actors. `cli` is a command that writes to the tables itself.
 const ACTORS: [&str; 9] = [
@@ -90,16 +101,7 @@ fn own_trail(caller: OwnerCaller, request: &Request) -> Result<Owner, Problem> {
 
 /// The name of the list with these filters, which cursors are bound to.
 fn list_name(request: &Request) -> String {
-    let part = |name: &&str| {
-        request
-            .query
-            .get(*name)
-            .map_or_else(String::new, |value| format!("{}:{value}", value.len()))
-    };
-    format!(
-        "audit:{}",
-        FILTERS.iter().map(part).collect::<Vec<_>>().join(":")
-    )
+    pages::name("audit", request, &FILTERS)
 }
 
 async fn filter(ports: &Ports, request: &Request, owner: &Owner) -> Result<AuditFilter, Fault> {
@@ -134,9 +136,14 @@ async fn filter(ports: &Ports, request: &Request, owner: &Owner) -> Result<Audit
         let detail = "name an actor as entries do, as `kind:id`: `token:tok_…`, `worker:wrk_…`";
         return Err(Problem::invalid("actor", detail).into());
     }
+    let containment = request.query.get("containment").map(|text| text.parse());
+    let containment_id = containment
+        .transpose()
+        .map_err(|error: InvalidId| Problem::invalid("containment", error.to_string()))?;
     Ok(AuditFilter {
         run_id,
         actor,
+        containment_id,
         event: events(request)?,
         from,
         to,

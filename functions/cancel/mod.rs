@@ -33,23 +33,27 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        CANCEL_RUN => |caller, (run_id,)| cancel(ports, caller, run_id);
+        CANCEL_RUN => |caller, (run_id,)| cancel(ports, caller, request, run_id);
     }
 }
 
-async fn cancel(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered {
+async fn cancel(
+    ports: &Ports,
+    caller: ProjectCaller,
+    request: &Request,
+    run_id: RunId,
+) -> Answered {
     let (scope, actor) = (&caller.scope, &caller.actor);
-    let cancelled = ports
-        .ledger
-        .transition(scope, run_id, actor, |run, now| run.cancel(now));
+    let ledger = ports.ledger.within(request.containment()?);
+    let cancelled = ledger.transition(scope, run_id, actor, |run, now| run.cancel(now));
     let run = match cancelled.await {
         Ok(done) => {
-            effects::stop(&ports.hosts, &ports.ledger, scope, &done, actor).await;
+            effects::stop(&ports.hosts, &ledger, scope, &done, actor).await;
             done.run
         }
         // Repeated after a lost answer.
         Err(Error::Refused(Refusal::AlreadyEnded(_))) => {
-            let run = ports.ledger.run(scope, run_id).await?;
+            let run = ledger.run(scope, run_id).await?;
             if run.state() != RunState::Aborted {
                 let state = run.state().name();
                 let detail =
@@ -60,5 +64,5 @@ async fn cancel(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered
         }
         Err(error) => return Err(error.into()),
     };
-    Answer::json(200, &views::run(run, ports.ledger.now()))
+    Answer::json(200, &views::run(run, ledger.now()))
 }

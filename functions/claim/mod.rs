@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
     Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
-    QueueCredentials,
+    QueueCredentials, StepDenials,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::inputs::InputAccess;
@@ -27,8 +27,8 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
 use sealfleet_domain::labels::{BACKEND, IMAGE};
 use sealfleet_domain::output::Outputs;
-use sealfleet_domain::run::{Executor, Pace, Run};
-use sealfleet_domain::{Line, ProjectScope, RunId, limits};
+use sealfleet_domain::run::{Executor, Failure, Fence, Fresh, Pace, Run, egress_events};
+use sealfleet_domain::{Line, ProjectScope, RunId, StepId, limits};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder, StoredRun};
 use sealfleet_versions::Versions;
 
@@ -47,6 +47,8 @@ pub struct Ports {
     pub ledger: Ledger,
     pub door: WorkerDoor,
     pub access: Box<dyn QueueAccess>,
+    /// What the versions of secrets are asked of; no value can be read.
+    pub secrets: Versions,
     pub outputs: Box<dyn OutputKeys>,
     /// What steps work with.
     pub inputs: Box<dyn InputAccess>,
@@ -92,9 +94,22 @@ async fn claim(ports: &Ports, (caller, asked): (WorkerCaller, Result<Asked, Prob
         executor: Executor::Worker,
         pace: ports.pace,
     };
-    let (ledger, step_id, secrets) = (&ports.ledger, &asked.step_id, Versions::default());
-    let fresh =
-        async |run: &Run| at_start(ledger, &PULL, &secrets, &caller.scope, run, step_id).await;
+    let (ledger, step_id, secrets) = (&ports.ledger, &asked.step_id, &ports.secrets);
+    let fresh = async |run: &Run| {
+        let fresh = at_start(ledger, &PULL, secrets, &caller.scope, run, step_id).await?;
+        Ok(match fresh {
+            // Since its enqueue: no label has kept the step from this worker.
+            Fresh::Identity(now) if !caller.worker.sandboxes.delivers(now.delivery()) => {
+                let kind = now.delivery().text();
+                let detail = format!(
+                    "a secret is now delivered by `{kind}`, which this worker cannot do; enqueue the run again"
+                );
+                let detail = Failure::detail(&detail);
+                Fresh::Refused(Failure::ProfileRefused { detail })
+            }
+            fresh => fresh,
+        })
+    };
     let claimed = match run {
         Ok(run) => ledger.claim_of(&claim, run, fresh).await,
         Err(error) => Err(error),
@@ -136,6 +151,7 @@ fn granted(
         backend: step.spec.requires.get(BACKEND).map(str::to_owned),
         image: step.spec.requires.get(IMAGE).map(str::to_owned),
         egress: identity.egress,
+        audiences: identity.workload.unwrap_or_default().audiences,
     })
 }
 
@@ -185,6 +201,16 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         let detail = "a lease is named twice; name each once";
         return Err(Problem::invalid("leases", detail).into());
     }
+    if beat.egress_denied.len() > limits::MAX_CONCURRENT as usize
+        || beat
+            .egress_denied
+            .iter()
+            .any(|step| step.hosts.rows.len() > limits::EGRESS_ROWS)
+    {
+        let (steps, rows) = (limits::MAX_CONCURRENT, limits::EGRESS_ROWS);
+        let detail = format!("{steps} steps at most, with {rows} rows each");
+        return Err(Problem::invalid("egress_denied", detail).into());
+    }
     let long = |version: &Line| version.is_empty() || version.len() > limits::NAME_BYTES;
     if beat.version.as_ref().is_some_and(long) {
         let detail = format!("a version has 1 to {} bytes", limits::NAME_BYTES);
@@ -209,11 +235,19 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
     let leases = stream::iter(beat.leases)
         .map(|lease| verdict(ports, scope, &of_runs, lease))
         .buffered(AT_ONCE);
-    let leases = leases.try_collect().await?;
+    let mut leases: Vec<LeaseVerdict> = leases.try_collect().await?;
+    tell_revoked(ports, scope, &of_runs, &mut leases).await?;
     // Afterwards: leases do not wait for it.
+    record_denials(ports, &caller, beat.egress_denied, &mut leases).await;
     ports.seen.note(&ports.ledger, &caller, beat.version).await;
-    let status = worker.status;
-    Answer::json(200, &HeartbeatAnswer { status, leases })
+    Answer::json(
+        200,
+        &HeartbeatAnswer {
+            status: worker.status,
+            draining: worker.draining_since.is_some(),
+            leases,
+        },
+    )
 }
 
 /// Extends the lease of a claim that is held. The run alone says whether it is: a lease may be
@@ -244,7 +278,72 @@ async fn verdict(
         fence: lease.fence,
         held,
         cancelled,
+        revoked: Vec::new(),
+        denials_recorded: false,
     })
+}
+
+/// Tells which keys of held steps are revoked, where an egress proxy delivers them: it can take
+/// them back while the step runs.
+async fn tell_revoked(
+    ports: &Ports,
+    scope: &ProjectScope,
+    of_runs: &[OfHolder],
+    leases: &mut [LeaseVerdict],
+) -> Result<(), Error> {
+    let held = |run_id: RunId, step_id: &StepId, fence: Fence| {
+        let this = move |lease: &&LeaseVerdict| {
+            lease.held && (lease.run_id, &lease.step_id, lease.fence) == (run_id, step_id, fence)
+        };
+        leases.iter().find(this).is_some()
+    };
+    let delivering = of_runs.iter().flat_map(|run| &run.delivering);
+    let delivering: Vec<_> = delivering
+        .filter(|(run_id, step_id, fence)| held(*run_id, step_id, *fence))
+        .cloned()
+        .collect();
+    for ((run_id, step_id, fence), keys) in ports.ledger.withdrawn(scope, &delivering).await? {
+        let this = |lease: &&mut LeaseVerdict| {
+            (lease.run_id, &lease.step_id, lease.fence) == (run_id, &step_id, fence)
+        };
+        if let Some(lease) = leases.iter_mut().find(this) {
+            lease.revoked = keys;
+        }
+    }
+    Ok(())
+}
+
+/// Records which hosts the steps of held leases were kept from. The verdicts say what is on record;
+/// the rest is told again.
+async fn record_denials(
+    ports: &Ports,
+    caller: &WorkerCaller,
+    told: Vec<StepDenials>,
+    leases: &mut [LeaseVerdict],
+) {
+    for step in told {
+        let is_its = |lease: &&mut LeaseVerdict| {
+            (lease.run_id, lease.fence) == (step.run_id, step.fence)
+                && lease.step_id == step.step_id
+        };
+        let lease = leases.iter_mut().filter(|lease| lease.held).find(is_its);
+        let Some(lease) = lease.filter(|lease| !lease.denials_recorded) else {
+            continue;
+        };
+        let events = egress_events(&step.step_id, step.fence, step.hosts);
+        if events.is_empty() {
+            continue;
+        }
+        let (scope, actor) = (&caller.scope, &caller.actor);
+        let recorded = ports
+            .ledger
+            .record(scope, actor, Some(step.run_id), events)
+            .await;
+        match recorded {
+            Ok(()) => lease.denials_recorded = true,
+            Err(error) => tracing::warn!(%error, "denied hosts are not on record yet"),
+        }
+    }
 }
 
 async fn queue_credentials(ports: &Ports, caller: WorkerCaller) -> Answered {

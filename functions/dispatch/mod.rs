@@ -17,11 +17,13 @@ use sealfleet_api::types::QueueMessage;
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::Host;
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::fleet::{HostedPool, Pool, Worker};
 use sealfleet_domain::run::{
     Change, Executor, Failure, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StartCause,
 };
 use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::usage::Size;
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_hosts::{Error as HostError, Hosts, Launched, SandboxHost, Template};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, StoredRun};
@@ -169,6 +171,11 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), NotDone> {
         Err(Error::AtCapacity(_)) => {
             refused(ports, &scope);
             Err(NotDone::PoolFull)
+        }
+        // `sweep` sends another message; once the pool is resumed, the step starts by one.
+        Err(Error::Refused(Refusal::Draining)) => {
+            tracing::info!(pool = %pool, run_id = %hint.run_id, step_id = %hint.step_id, "the pool drains");
+            Ok(())
         }
         Err(Error::NotFound | Error::Refused(Refusal::NoSuchStep(_) | Refusal::Mismatch(_))) => {
             let actor = format!("worker:{}", worker.worker_id);
@@ -370,12 +377,14 @@ fn template(launch: &Launch<'_>) -> Result<Template, Error> {
     } = launch;
     let run = claimed.stored.run();
     let step = run.step(&claim.step_id)?;
-    let secrets = run.identity_of(step).map(|identity| identity.secrets);
+    let identity = run.identity_of(step).unwrap_or_default();
+    let reaches = |policy: &Policy| *policy != Policy::None;
     Ok(Template {
         image: pool.image.clone(),
         cpu: pool.cpu,
         memory_mib: pool.memory_mib,
-        secrets: secrets.unwrap_or_default(),
+        proxy: identity.egress.as_ref().is_some_and(reaches),
+        secrets: identity.secrets,
     })
 }
 
@@ -386,12 +395,20 @@ async fn attach(ports: &Ports, launch: &Launch<'_>, handle: Handle) -> Result<()
         step_id,
         fence,
     } = &launch.claim;
+    let size = Size {
+        cpu: launch.pool.cpu,
+        memory_mib: launch.pool.memory_mib,
+    };
     let stored = launch.claimed.stored.clone();
     let attached = ports
         .ledger
         .transition_of(scope, stored, &launch.actor, |run, now| {
             let due = now.plus_seconds(LOOK_AGAIN_SECONDS);
-            run.attach(step_id, *fence, handle.clone(), due)
+            let attached = run.attach(step_id, *fence, handle.clone(), due)?;
+            if attached.quiet {
+                run.sized(step_id, size)?;
+            }
+            Ok(attached)
         })
         .await;
     match attached {

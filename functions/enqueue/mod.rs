@@ -7,25 +7,26 @@
 mod asked;
 mod resolve;
 mod uploads;
-mod validate;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::inputs::Uploads;
 use sealfleet_aws::queues::Queues;
+use sealfleet_domain::approval::Asker;
+use sealfleet_domain::fleet::Project;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Chosen, Pace, Run};
-use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_domain::{ProjectScope, RunId, StepId, WorkflowName};
 use sealfleet_ledger::{Before, Enqueued, Ledger};
 use sealfleet_versions::Versions;
 
 pub use self::asked::Cascades;
-use self::asked::{Asked, asked};
+use self::asked::{Asked, New, asked, asked_by_name};
 use self::resolve::NewRun;
 use crate::shared::auth::{Door, ProjectCaller};
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
-use crate::shared::{effects, views};
+use crate::shared::{effects, validate, views};
 
 /// What this function may use.
 pub struct Ports {
@@ -51,6 +52,8 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     route! { request, &ports.door;
         ENQUEUE_RUN reading async |scope: &ProjectScope| asked(ports, scope, request).await
             => |admitted, ()| enqueue(ports, admitted);
+        RUN_WORKFLOW reading async |scope: &ProjectScope| asked_by_name(ports, scope, request).await
+            => |admitted, (_name,)| enqueue(ports, admitted);
         CREATE_UPLOAD => |caller, ()| uploads::create(ports, caller, request);
         RETRY_STEP => |caller, (run_id, step_id)| retry(ports, caller, run_id, step_id);
     }
@@ -62,6 +65,7 @@ async fn enqueue(
 ) -> Answered {
     let Asked {
         new,
+        is_named_alike,
         idempotency,
         before,
         project,
@@ -70,7 +74,14 @@ async fn enqueue(
     if let Before::Stored(before) = before? {
         return Answer::json(200, &views::run(*before, ports.ledger.now()));
     }
+    let New { run: new, version } = new?;
     let project = project?;
+    if version.is_none() {
+        refuse_free_steps(ports, &caller, &project, &new.workflow).await?;
+    }
+    if is_named_alike? {
+        refuse_name(ports, &caller, &new.workflow).await?;
+    }
     let profiles = project.cascade.levels(&new.workflow, new.profile.as_ref());
     let mut steps = validate::steps(&new, &project, !profiles.is_empty())?;
     let labels = Labels::checked(new.labels.clone())
@@ -81,19 +92,33 @@ async fn enqueue(
             caller: &caller,
             project: &project,
             run: &new,
+            version,
             profiles,
             steps: &steps,
         };
         let identity = new_run.identity(sealed).await?;
-        resolve::require_egress(&mut steps, &identity);
+        resolve::require_sandboxes(&mut steps, &project.pools, &identity);
         Some(identity)
     } else {
         None
     };
     uploads::check(ports, &caller.scope, &steps, None).await?;
+    let asks = steps.values().any(|step| step.approval.is_some());
+    let asker = asks.then(|| Asker {
+        actor: caller.actor.clone(),
+        approvers: project.governance.approvers,
+    });
     let now = ports.ledger.now();
     let run_id = RunId::new(ports.ledger.ids(), now);
-    let (mut run, change) = Run::enqueue(run_id, new.workflow, identity, steps, ports.pace, now);
+    let (mut run, change) = Run::enqueue_version(
+        run_id,
+        (new.workflow, version),
+        identity,
+        steps,
+        asker,
+        ports.pace,
+        now,
+    );
     run.labels = labels;
     run.chosen = Some(Chosen {
         profile: new.profile,
@@ -117,6 +142,46 @@ async fn enqueue(
         }
         Enqueued::Before(before) => Answer::json(200, &views::run(*before, now)),
     }
+}
+
+/// Refuses steps that a caller wrote, where the project runs registered workflows only.
+async fn refuse_free_steps(
+    ports: &Ports,
+    caller: &ProjectCaller,
+    project: &Project,
+    workflow: &WorkflowName,
+) -> Result<(), Fault> {
+    if !project.governance.require_registered_workflows {
+        return Ok(());
+    }
+    let ProjectCaller { scope, actor, .. } = caller;
+    let ledger = &ports.ledger;
+    let reason = "the project runs registered workflows only";
+    ledger
+        .denied_run(scope, actor, workflow, Vec::new(), reason)
+        .await?;
+    let detail = "register the steps with `sealfleet workflow register`, have somebody else approve them, \
+                  and run the workflow by its name: `sealfleet workflow run NAME`";
+    Err(Problem::new(Code::RegisteredRequired, detail).into())
+}
+
+/// Refuses steps that a caller wrote under the name of a registered workflow: whoever reads the
+/// name takes them for what was approved.
+async fn refuse_name(
+    ports: &Ports,
+    caller: &ProjectCaller,
+    workflow: &WorkflowName,
+) -> Result<(), Fault> {
+    let ProjectCaller { scope, actor, .. } = caller;
+    let reason = "the name is that of a registered workflow, and the steps are not its own";
+    let ledger = &ports.ledger;
+    ledger
+        .denied_run(scope, actor, workflow, Vec::new(), reason)
+        .await?;
+    let detail = format!(
+        "`{workflow}` is a registered workflow: run it with `sealfleet workflow run {workflow}`, or give your steps another name"
+    );
+    Err(Fault::from(Problem::new(Code::RegisteredName, detail)).at("workflow"))
 }
 
 /// Refuses to put a step back whose claim would be refused, because a key that it sees is revoked.
@@ -146,8 +211,11 @@ async fn refuse_revoked(
 }
 
 async fn retry(ports: &Ports, caller: ProjectCaller, run_id: RunId, step_id: StepId) -> Answered {
-    ports.ledger.open_project(&caller.scope).await?;
+    let project = ports.ledger.open_project(&caller.scope).await?;
     let run = ports.ledger.run(&caller.scope, run_id).await?;
+    if run.workflow_version.is_none() {
+        refuse_free_steps(ports, &caller, &project, &run.workflow).await?;
+    }
     let again = uploads::put_back(ports, &run, &step_id);
     uploads::check(ports, &caller.scope, &again, Some(&run)).await?;
     refuse_revoked(ports, &caller, run, &step_id).await?;

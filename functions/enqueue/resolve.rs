@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::StepId;
 use sealfleet_domain::cascade::{CascadeError, Level, resolve};
+use sealfleet_domain::delivery::Kind;
 use sealfleet_domain::egress::Policy;
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::identity::Identity;
-use sealfleet_domain::labels::{EGRESS, EGRESS_POLICY};
+use sealfleet_domain::labels::{DELIVERY, EGRESS, EGRESS_POLICY};
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::StepSpec;
+use sealfleet_domain::{PoolName, StepId};
 use sealfleet_ledger::Error as LedgerError;
 use sealfleet_versions::{Age, Error};
 
@@ -29,6 +30,8 @@ pub(super) struct NewRun<'a> {
     pub caller: &'a ProjectCaller,
     pub project: &'a Project,
     pub run: &'a EnqueueRun,
+    /// The version of the registered workflow that it is of.
+    pub version: Option<u32>,
     /// The profiles of its cascade.
     pub profiles: Vec<(Level, ProfileRef)>,
     pub steps: &'a BTreeMap<StepId, StepSpec>,
@@ -53,7 +56,10 @@ impl NewRun<'_> {
             }
             Err(error) => return Err(error.into()),
         };
-        let outcome = match resolve(&layers, overrides, &self.run.workflow) {
+        let ceiling = self.project.egress_ceiling.as_ref();
+        let outcome = resolve(&layers, overrides, &self.run.workflow, self.version)
+            .and_then(|outcome| outcome.below(ceiling, &layers));
+        let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => return Err(self.unresolved(error).await?),
         };
@@ -66,17 +72,21 @@ impl NewRun<'_> {
         let identity = Identity::new(&layers, overrides.clone(), outcome);
         let mut seen = BTreeSet::new();
         for (step_id, step) in identity_steps(self.steps) {
-            let secrets = identity.seen_by(step.tool.as_ref()).secrets;
+            let seen_by_it = identity.seen_by(step.tool.as_ref());
             let host = self.project.pools.get(&step.pool).map(Pool::host);
             let egress = identity.egress.as_ref();
             let can = host.map_or(Ok(()), |host| {
                 host.check_egress(egress)?;
-                host.check_secrets(&secrets)
+                host.check_delivery(&seen_by_it.secrets)?;
+                host.check_secrets(&seen_by_it.secrets)
             });
             if let Err(detail) = can {
                 return Err(Problem::invalid(format!("steps.{step_id}.pool"), detail).into());
             }
-            seen.extend(secrets.into_iter().map(|secret| secret.uri));
+            if let Err(detail) = seen_by_it.check_delivery() {
+                return Err(Problem::invalid("profile", detail).into());
+            }
+            seen.extend(seen_by_it.secrets.into_iter().map(|secret| secret.uri));
         }
         let (secrets, scope) = (&self.ports.secrets, &self.caller.scope);
         let pins = pins(secrets, scope, &seen, Age::Recent)
@@ -132,14 +142,28 @@ impl NewRun<'_> {
     }
 }
 
-/// Sends the steps that may reach anything to workers that hold them to it.
-pub(super) fn require_egress(steps: &mut BTreeMap<StepId, StepSpec>, identity: &Identity) {
+/// Sends steps to workers that can do what their profiles ask for: hold them to what they may
+/// reach, and deliver their secrets. Hosted pools have no workers to choose from: what their host
+/// can do is checked before.
+pub(super) fn require_sandboxes(
+    steps: &mut BTreeMap<StepId, StepSpec>,
+    pools: &BTreeMap<PoolName, Pool>,
+    identity: &Identity,
+) {
     let reaches = |policy: &Policy| *policy != Policy::None;
-    if !identity.egress.as_ref().is_some_and(reaches) {
-        return;
-    }
-    for step in steps.values_mut().filter(|step| step.mode.sees_identity()) {
-        step.requires = std::mem::take(&mut step.requires).with(EGRESS, EGRESS_POLICY);
+    let egress = identity.egress.as_ref().is_some_and(reaches);
+    let is_hosted = |step: &StepSpec| matches!(pools.get(&step.pool), Some(Pool::Hosted(_)));
+    let steps = steps.values_mut();
+    for step in steps.filter(|step| step.mode.sees_identity() && !is_hosted(step)) {
+        let delivery = identity.seen_by(step.tool.as_ref()).delivery();
+        let mut requires = std::mem::take(&mut step.requires);
+        if egress {
+            requires = requires.with(EGRESS, EGRESS_POLICY);
+        }
+        if delivery > Kind::Env {
+            requires = requires.with(DELIVERY, delivery.text());
+        }
+        step.requires = requires;
     }
 }
 

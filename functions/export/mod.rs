@@ -42,6 +42,8 @@ pub struct Ports {
     pub ledger: Ledger,
     /// This function's metrics.
     pub metrics: Metrics,
+    /// The version of OCSF that it writes.
+    pub version: ocsf::Version,
 }
 
 /// Why an event is not done.
@@ -108,8 +110,12 @@ async fn write(
         service: "gzip",
         detail: error.to_string(),
     };
-    let bytes = objects::pack(&ocsf::lines(entries.iter().copied())).map_err(failed)?;
+    let packed = |key: &str| {
+        let lines = ocsf::lines(ports.version, key, entries.iter().copied());
+        objects::pack(&lines).map_err(failed)
+    };
     let (key, kind) = (name.to_string(), "application/gzip");
+    let bytes = packed(&key)?;
     if ports.objects.create(&key, kind, bytes.clone()).await?
         || ports.objects.get(&key).await?.as_ref() == Some(&bytes)
     {
@@ -128,5 +134,6 @@ async fn write(
         ..name.clone()
     };
     let key = key.to_string();
+    let bytes = packed(&key)?;
     ports.objects.create(&key, kind, bytes).await.map(drop)
 }

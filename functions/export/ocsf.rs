@@ -9,14 +9,55 @@
 //! The trail holds no network addresses: where a class requires an endpoint, it is named by the
 //! actor.
 //!
-//! Source: OCSF schema 1.6.0. `scripts/check-ocsf` validates an example of every event against the
-//! published schema.
+//! A deployment chooses a [`Version`]. What 1.9 adds is in [`additions`] and [`attestation`].
+//!
+//! Source: OCSF schema 1.6.0 and 1.9.0. `scripts/check-ocsf` validates an example of every event.
 
+mod additions;
+mod attestation;
+
+use std::str::FromStr;
+
+use attestation::Chain;
 use sealfleet_domain::audit::{AuditEntry, Event};
+use sealfleet_domain::egress::HostName;
 use serde_json::{Map, Value, json};
 
-/// The version of the schema.
-pub const VERSION: &str = "1.6.0";
+/// A version of the schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// What SIEMs and Security Lake know best.
+    #[default]
+    V1_6,
+    /// Says who acts for whom, and chains the events of an object.
+    V1_9,
+}
+
+impl Version {
+    /// As events name it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::V1_6 => "1.6.0",
+            Self::V1_9 => "1.9.0",
+        }
+    }
+}
+
+impl FromStr for Version {
+    type Err = String;
+
+    /// Reads the parameter `OcsfVersion` of the template.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "1.6" => Ok(Self::V1_6),
+            "1.9" => Ok(Self::V1_9),
+            other => Err(format!(
+                "events are exported in OCSF 1.6 or 1.9, not `{other}`"
+            )),
+        }
+    }
+}
 
 /// A class of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +223,10 @@ fn resource(kind: &str, name: impl std::fmt::Display) -> Value {
     json!({ "name": name.to_string(), "type": kind })
 }
 
+fn host(name: &HostName, port: u16) -> Value {
+    resource("host", format_args!("{name}:{port}"))
+}
+
 fn found(title: &str, resources: impl IntoIterator<Item = Value>) -> Mapping {
     let resources: Vec<Value> = resources.into_iter().collect();
     let about = vec![
@@ -217,6 +262,12 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::LimitsSet { project, .. } => {
             managed(entity::UPDATE, "project limits", project).of(Severity::Low)
         }
+        Event::EgressCeilingSet { project, .. } => {
+            managed(entity::UPDATE, "egress ceiling", project).of(Severity::Medium)
+        }
+        Event::EgressPolicyChanged { profile, .. } => {
+            managed(entity::UPDATE, "egress policy", profile).of(Severity::Medium)
+        }
         Event::TablesRestored { moment, .. } => {
             managed(entity::UPDATE, "tables", moment).of(Severity::High)
         }
@@ -244,6 +295,9 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::WorkerRevoked { worker_id } => {
             changed_account(account::DISABLE, "worker", worker_id).of(Severity::Low)
         }
+        Event::WorkerDrained { worker_id } | Event::WorkerResumed { worker_id } => {
+            managed(entity::UPDATE, "worker", worker_id)
+        }
         Event::WorkerSandboxesTold { worker_id, .. } => {
             managed(entity::UPDATE, "worker", worker_id)
         }
@@ -251,6 +305,36 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::ProfileUpdated { profile, .. } => managed(entity::UPDATE, "profile", profile),
         Event::ProfileDeleted { profile, .. } => managed(entity::DELETE, "profile", profile),
         Event::CascadeBound { .. } => managed(entity::UPDATE, "cascade", "cascade"),
+        Event::GovernanceSet { .. } => {
+            managed(entity::UPDATE, "governance", "governance").of(Severity::Medium)
+        }
+        Event::WorkflowRegistered {
+            workflow, version, ..
+        } => managed(
+            entity::CREATE,
+            "workflow",
+            format_args!("{workflow}@{version}"),
+        ),
+        Event::WorkflowPromoted {
+            workflow, version, ..
+        } => managed(
+            entity::ENABLE,
+            "workflow",
+            format_args!("{workflow}@{version}"),
+        )
+        .of(Severity::Low),
+        Event::WorkflowRetired { workflow, .. } => {
+            managed(entity::DISABLE, "workflow", workflow).of(Severity::Low)
+        }
+        Event::ApprovalRequested { approval, .. } => managed(entity::CREATE, "approval", approval),
+        Event::ApprovalApproved { approval, .. } => {
+            managed(entity::UPDATE, "approval", approval).of(Severity::Low)
+        }
+        Event::ApprovalDenied { approval, .. } => {
+            managed(entity::UPDATE, "approval", approval).of(Severity::Low)
+        }
+        Event::ApprovalExpired { approval } => managed(entity::DELETE, "approval", approval),
+        Event::ApprovalCancelled { approval } => managed(entity::DELETE, "approval", approval),
         Event::SecretRevoked { profile, key, .. } => {
             managed(entity::DISABLE, "secret", format_args!("{profile}/{key}")).of(Severity::Medium)
         }
@@ -295,6 +379,31 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             ];
             Mapping::new(Class::AuthorizeSession, (1, "Assign Privileges"), about)
         }
+        Event::IdentityTokenIssued {
+            step_id,
+            fence,
+            audience,
+            ..
+        } => {
+            let session = json!({ "uid": format!("{}/{fence}", step(step_id)) });
+            let about = vec![
+                ("user", user(&entry.actor)),
+                ("privileges", json!([audience])),
+                ("session", session),
+            ];
+            Mapping::new(Class::AuthorizeSession, (1, "Assign Privileges"), about)
+        }
+        Event::IdentityTokenRefused {
+            step_id, audience, ..
+        } => called(
+            api::CREATE,
+            [
+                resource("audience", audience),
+                resource("step", step(step_id)),
+            ],
+        )
+        .of(Severity::Medium)
+        .failed(),
         Event::DriftAtInjection { step_id, .. } => {
             let title = "A step starts with other secrets than it was enqueued with";
             found(title, [resource("step", step(step_id))]).of(Severity::Low)
@@ -342,17 +451,31 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             .of(Severity::Low)
         }
         Event::EgressDenied { step_id, hosts, .. } => {
-            let named = hosts
-                .rows
-                .iter()
-                .map(|row| format!("{}:{}", row.host, row.port));
-            let hosts: Vec<String> = named.collect();
-            let hosts = hosts.iter().map(|host| resource("host", host.as_str()));
+            let hosts = hosts.rows.iter().map(|row| host(&row.host, row.port));
             found(
                 "A step tried to reach hosts that its egress policy does not allow",
                 hosts.chain([resource("step", step(step_id))]),
             )
             .of(Severity::Low)
+        }
+        Event::EgressCredentialMismatch { step_id, rows, .. } => {
+            let hosts = rows.iter().map(|row| host(&row.host, row.port));
+            let keys: std::collections::BTreeSet<&str> =
+                rows.iter().filter_map(|row| row.key.as_deref()).collect();
+            let keys = keys.into_iter().map(|key| resource("secret", key));
+            found(
+                "A step tried to use a secret at hosts that it is not bound to",
+                hosts.chain(keys).chain([resource("step", step(step_id))]),
+            )
+            .of(Severity::Medium)
+        }
+        Event::EgressAllowed { step_id, hosts, .. } => {
+            let hosts = hosts.rows.iter().map(|row| host(&row.host, row.port));
+            found(
+                "A step reached hosts that its egress policy allows",
+                hosts.chain([resource("step", step(step_id))]),
+            )
+            .of(Severity::Informational)
         }
         Event::ArtifactContainsSecret { step_id, files, .. } => {
             let keys: std::collections::BTreeSet<&str> = files
@@ -388,9 +511,19 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
     }
 }
 
-/// One event of an entry, as it is exported. `index` is its place in the entry, from 0.
+/// One event of an entry in a version of the schema, but for its attestation. `index` is its place
+/// in the entry, from 0.
 #[must_use]
-pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
+pub fn ocsf(version: Version, entry: &AuditEntry, index: usize, event: &Event) -> Value {
+    Value::Object(members(version, entry, index, event))
+}
+
+fn members(
+    version: Version,
+    entry: &AuditEntry,
+    index: usize,
+    event: &Event,
+) -> Map<String, Value> {
     let Mapping {
         class,
         activity: (activity_id, activity),
@@ -421,7 +554,7 @@ pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
         members.insert("src_endpoint".to_owned(), json!({ "uid": entry.actor }));
     }
     let mut metadata = json!({
-        "version": VERSION,
+        "version": version.text(),
         "product": { "name": "Sealfleet", "vendor_name": "Sealfleet" },
         "uid": uid,
         "event_code": name,
@@ -441,6 +574,9 @@ pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
     });
     if let (Some(run_id), Some(unmapped)) = (entry.run_id, unmapped.as_object_mut()) {
         unmapped.insert("run_id".to_owned(), json!(run_id));
+    }
+    if let (Some(id), Some(unmapped)) = (entry.containment_id, unmapped.as_object_mut()) {
+        unmapped.insert("containment_id".to_owned(), json!(id));
     }
     // A finding's status is that of its handling; all others say whether it happened.
     if class != Class::DetectionFinding {
@@ -467,15 +603,28 @@ pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
     ] {
         members.insert(member.to_owned(), value);
     }
-    Value::Object(members)
+    if version == Version::V1_9 {
+        additions::add(&mut members, class, entry, event);
+    }
+    members
 }
 
-/// All events of entries, one line each.
-pub fn lines<'a>(entries: impl IntoIterator<Item = &'a AuditEntry>) -> Vec<u8> {
+/// All events of entries, one line each, as they stand in the object `name`.
+pub fn lines<'a>(
+    version: Version,
+    name: &str,
+    entries: impl IntoIterator<Item = &'a AuditEntry>,
+) -> Vec<u8> {
+    let mut chain = Chain::new(name);
     let mut bytes = Vec::new();
     for entry in entries {
         for (index, event) in entry.events.iter().enumerate() {
-            bytes.extend_from_slice(ocsf(entry, index, event).to_string().as_bytes());
+            let line = members(version, entry, index, event);
+            let line = match version {
+                Version::V1_6 => Value::Object(line),
+                Version::V1_9 => chain.attest(line),
+            };
+            bytes.extend_from_slice(line.to_string().as_bytes());
             bytes.push(b'\n');
         }
     }

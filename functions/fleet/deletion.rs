@@ -120,8 +120,7 @@ async fn revoke_all(ports: &Ports, scope: &ProjectScope, actor: &str) -> Result<
             if !from.contains(&row.status) {
                 return Ok(());
             }
-            let to = WorkerStatus::Revoked;
-            let revoked = ledger.set_worker_status(scope, row.worker_id, &from, to, actor);
+            let revoked = ledger.revoke_worker(scope, row.worker_id, actor);
             revoked.await.map(drop)
         },
     )

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    ActivityView, CreatePool, CreateProject, FargateSpec, ProjectActivity, ProjectSummary,
-    SetLimits, UpdateProject,
+    ActivityView, CreatePool, CreateProject, EgressCeiling, FargateSpec, ProjectActivity,
+    ProjectSummary, SetEgressCeiling, SetLimits, UpdateProject,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::capability::{Backend, FARGATE};
@@ -25,6 +25,7 @@ pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Requ
     let new: CreateProject = request.json()?;
     let scope = ProjectScope::entered_by(&caller.operator, new.project.clone());
     let Made { pools, workers } = made(ports, new.pools, &BTreeMap::new(), &[])?;
+    check_deployed(ports, &scope, &pools, &BTreeMap::new()).await?;
     let workers: Vec<Worker> = workers.into_iter().map(|(worker, _)| worker).collect();
     let project = Project::new(new.project, pools, ports.ledger.now());
     ports
@@ -51,6 +52,7 @@ pub(super) async fn update(ports: &Ports, InPath(caller): InPath, request: &Requ
     let stored = workers_of(ports, scope, &before).await?;
     let replaced = before.settings(&stored);
     let Made { pools, workers } = made(ports, pools, &before.pools, &stored)?;
+    check_deployed(ports, scope, &pools, &before.pools).await?;
     let project = Project { pools, ..before };
     let updated = ports
         .ledger
@@ -126,6 +128,7 @@ fn made(
                     max_concurrent: 0,
                     hash: None,
                     enrolled_by: None,
+                    draining_since: None,
                     registered_at: now,
                 });
                 let worker_id = worker.worker_id;
@@ -154,6 +157,31 @@ fn made(
         made.pools.insert(name, pool);
     }
     Ok(made)
+}
+
+/// Refuses a new hosted pool whose queue is not there: nobody would ever hear of its steps. A pull
+/// pool may come before its queue; its workers say so.
+async fn check_deployed(
+    ports: &Ports,
+    scope: &ProjectScope,
+    pools: &BTreeMap<PoolName, Pool>,
+    before: &BTreeMap<PoolName, Pool>,
+) -> Result<(), Fault> {
+    let hosted = pools
+        .iter()
+        .filter(|(_, pool)| matches!(pool, Pool::Hosted(_)));
+    for (name, _) in hosted.filter(|(name, _)| !before.contains_key(*name)) {
+        let deployed = ports.queues.is_deployed(scope, name).await;
+        if !deployed.map_err(|error| Fault::unavailable(&error, "Amazon SQS"))? {
+            return Err(Problem::invalid(
+                format!("pools.{name}"),
+                "the project's stack has no such pool, and its steps would wait for ever: deploy it first, as \
+                 `FargatePool` of infra/sam/project.yaml or by `sealfleet project deploy`",
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
@@ -242,6 +270,25 @@ async fn shown(
     let version = project.version;
     Answer::json(200, &views::project(project, workers, limits)?)
         .map(|answer| answer.with_version(version))
+}
+
+pub(super) async fn set_egress_ceiling(
+    ports: &Ports,
+    InPath(caller): InPath,
+    request: &Request,
+) -> Answered {
+    let SetEgressCeiling { ceiling } = request.json()?;
+    if let Some(ceiling) = &ceiling {
+        ceiling
+            .check()
+            .map_err(|detail| Problem::invalid("ceiling", detail))?;
+    }
+    let project = ports
+        .ledger
+        .set_egress_ceiling(&caller.scope, ceiling, &caller.actor)
+        .await?;
+    let ceiling = project.egress_ceiling;
+    Answer::json(200, &EgressCeiling { ceiling })
 }
 
 pub(super) async fn set_limits(

@@ -2,13 +2,13 @@
 
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateToken, TokenCreated};
-use sealfleet_domain::access::Role;
+use sealfleet_api::types::{CreateToken, TokenCreated, WhoamiView};
+use sealfleet_domain::access::{self, Role};
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Line, TokenId, limits};
 
 use super::Ports;
-use crate::shared::auth::{Authenticated, InQuery, ProjectCaller};
+use crate::shared::auth::{Authenticated, InQuery, Oneself, ProjectCaller};
 use crate::shared::fault::Answered;
 use crate::shared::{pages, views};
 
@@ -58,9 +58,25 @@ pub(super) async fn list(ports: &Ports, InQuery(caller): InQuery, request: &Requ
     pages::answer(request, project, "tokens", fetch, views::token).await
 }
 
-pub(super) async fn revoke(ports: &Ports, InQuery(caller): InQuery, id: TokenId) -> Answered {
-    let row = ports
-        .ledger
+pub(super) async fn whoami(Oneself(principal): Oneself) -> Answered {
+    let may = access::allowed(&principal);
+    let view = WhoamiView {
+        actor: principal.actor(),
+        project: principal.scope().map(|scope| scope.project().clone()),
+        role: principal.role().ok_or_else(Problem::unauthenticated)?,
+        may: may.iter().map(|action| action.name().to_owned()).collect(),
+    };
+    Answer::json(200, &view)
+}
+
+pub(super) async fn revoke(
+    ports: &Ports,
+    InQuery(caller): InQuery,
+    request: &Request,
+    id: TokenId,
+) -> Answered {
+    let ledger = ports.ledger.within(request.containment()?);
+    let row = ledger
         .revoke_token(&home(&caller), id, &caller.actor)
         .await?;
     Answer::json(200, &views::token(row))

@@ -1,4 +1,4 @@
-//! Enrolment keys and workers: register, approve, reject, revoke.
+//! Enrolment keys and workers: register, approve, reject, drain, revoke.
 //!
 //! A worker with an enrolment key is approved for exactly what the key covers. One without waits
 //! for an admin, and gets the same answer whether the project exists or not. Revoking a worker ends
@@ -12,6 +12,7 @@ use sealfleet_api::types::{
     WorkerRegistered, WorkerSummary,
 };
 use sealfleet_api::{Code, Problem};
+use sealfleet_domain::approval::{Decision, Undecided, Verdict};
 use sealfleet_domain::credential::{enrolment_key_text, worker_text};
 use sealfleet_domain::fleet::{
     EnrolmentKey, EnrolmentRefusal, Pool, Sandboxes, Worker, WorkerStatus,
@@ -19,7 +20,7 @@ use sealfleet_domain::fleet::{
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::RequeueReason;
-use sealfleet_domain::{EnrolmentKeyId, Line, ProjectScope, WorkerId, limits};
+use sealfleet_domain::{ApprovalId, EnrolmentKeyId, Line, ProjectScope, WorkerId, limits};
 use sealfleet_ledger::{Error, Ledger, Page, Registration};
 
 use super::Ports;
@@ -131,10 +132,11 @@ pub(super) async fn list_keys(ports: &Ports, caller: ProjectCaller, request: &Re
 pub(super) async fn revoke_key(
     ports: &Ports,
     caller: ProjectCaller,
+    request: &Request,
     id: EnrolmentKeyId,
 ) -> Answered {
-    let row = ports
-        .ledger
+    let ledger = ports.ledger.within(request.containment()?);
+    let row = ledger
         .revoke_enrolment_key(&caller.scope, id, &caller.actor)
         .await?;
     Answer::json(200, &views::enrolment_key(row))
@@ -214,6 +216,7 @@ fn checked_worker(ports: &Ports, new: RegisterWorker, hash: SecretHash) -> Resul
         hash: Some(hash),
         enrolled_by: None,
         registered_at: now,
+        draining_since: None,
     })
 }
 
@@ -248,8 +251,7 @@ pub(super) async fn list(ports: &Ports, caller: ProjectCaller, request: &Request
 }
 
 pub(super) async fn show(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
-    let worker = ports.ledger.worker(caller.scope.project(), id).await?;
-    let worker = worker.ok_or_else(Problem::not_found)?;
+    let worker = worker(&ports.ledger, &caller.scope, id).await?;
     Answer::json(200, &known(&ports.ledger, &caller.scope, worker).await?)
 }
 
@@ -284,54 +286,100 @@ async fn known(
 
 pub(super) async fn approve(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
     ports.ledger.open_project(&caller.scope).await?;
-    decide(ports, caller, id, WorkerStatus::Approved).await
+    decide(ports, caller, id, Verdict::Approve).await
 }
 
 pub(super) async fn reject(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
-    decide(ports, caller, id, WorkerStatus::Rejected).await
+    decide(ports, caller, id, Verdict::Deny).await
 }
 
-async fn decide(ports: &Ports, caller: ProjectCaller, id: WorkerId, to: WorkerStatus) -> Answered {
-    let from = [WorkerStatus::Pending];
-    let worker = ports
-        .ledger
-        .set_worker_status(&caller.scope, id, &from, to, &caller.actor)
+/// Decides on a worker's approval without a review token and without a reason. Nothing of the
+/// request changes while it waits, so whoever names the worker has seen what it is.
+async fn decide(ports: &Ports, caller: ProjectCaller, id: WorkerId, verdict: Verdict) -> Answered {
+    let (ledger, scope) = (&ports.ledger, &caller.scope);
+    let status = worker(ledger, scope, id).await?.status;
+    if status != WorkerStatus::Pending {
+        return Err(Error::WrongState(status.name()).into());
+    }
+    let decision = Decision {
+        verdict,
+        by: caller.actor,
+        reason: (verdict == Verdict::Deny).then(|| "rejected".into()),
+        at: ledger.now(),
+    };
+    let approval = ApprovalId::Worker { worker_id: id };
+    match ledger.decide(scope, &approval, decision, true).await {
+        // Somebody else was faster.
+        Err(Error::Undecided(Undecided::Over { state, .. })) => {
+            return Err(Error::WrongState(state.name()).into());
+        }
+        other => other?,
+    };
+    Answer::json(200, &views::worker(worker(ledger, scope, id).await?))
+}
+
+async fn worker(ledger: &Ledger, scope: &ProjectScope, id: WorkerId) -> Result<Worker, Error> {
+    let worker = ledger.worker(scope.project(), id).await?;
+    worker.ok_or(Error::NotFound)
+}
+
+/// Begins to give a worker no new steps.
+pub(super) async fn drain(
+    ports: &Ports,
+    caller: ProjectCaller,
+    request: &Request,
+    id: WorkerId,
+) -> Answered {
+    let ledger = ports.ledger.within(request.containment()?);
+    let worker = ledger
+        .drain_worker(&caller.scope, id, true, &caller.actor)
         .await?;
     Answer::json(200, &views::worker(worker))
 }
 
-pub(super) async fn revoke(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
-    let (scope, actor) = (&caller.scope, &caller.actor);
-    let from = [WorkerStatus::Pending, WorkerStatus::Approved];
-    let revoked = ports
+/// Lets a draining worker take steps again.
+pub(super) async fn resume(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    let worker = ports
         .ledger
-        .set_worker_status(scope, id, &from, WorkerStatus::Revoked, actor)
-        .await;
+        .drain_worker(&caller.scope, id, false, &caller.actor)
+        .await?;
+    Answer::json(200, &views::worker(worker))
+}
+
+pub(super) async fn revoke(
+    ports: &Ports,
+    caller: ProjectCaller,
+    request: &Request,
+    id: WorkerId,
+) -> Answered {
+    let (scope, actor) = (&caller.scope, &caller.actor);
+    let ledger = ports.ledger.within(request.containment()?);
+    if worker(&ledger, scope, id).await?.hash.is_none() {
+        let detail = "no process has this worker's credential: it stands for a pool whose sandboxes the control plane launches. Drain it (`sealfleet worker drain`), and it launches no more";
+        return Err(Problem::new(Code::Conflict, detail).into());
+    }
+    let revoked = ledger.revoke_worker(scope, id, actor).await;
     let worker = match revoked {
         Ok(worker) => worker,
         // Repeated after a lost answer: go on with the steps that it may still hold.
-        Err(Error::WrongState("revoked")) => {
-            let stored = ports.ledger.worker(scope.project(), id).await?;
-            stored.ok_or_else(Problem::not_found)?
-        }
+        Err(Error::WrongState("revoked")) => worker(&ledger, scope, id).await?,
         Err(error) => return Err(error.into()),
     };
-    requeue(ports, scope, id, actor).await?;
+    requeue((ports, &ledger), scope, id, actor).await?;
     Answer::json(200, &views::worker(worker))
 }
 
 /// Puts the steps that a revoked worker held back in their queues. `sweep` finds what is missed
 /// here when the lease expires.
 async fn requeue(
-    ports: &Ports,
+    (ports, ledger): (&Ports, &Ledger),
     scope: &ProjectScope,
     worker_id: WorkerId,
     actor: &str,
 ) -> Result<(), Error> {
-    for lease in ports.ledger.leases_of(scope, worker_id).await? {
+    for lease in ledger.leases_of(scope, worker_id).await? {
         let reason = RequeueReason::WorkerRevoked;
-        let lost = ports
-            .ledger
+        let lost = ledger
             .transition(scope, lease.run_id, actor, |run, now| {
                 run.lose(&lease.step_id, lease.fence, reason, ports.pace, now)
             })

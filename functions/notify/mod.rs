@@ -1,12 +1,13 @@
-//! `notify`: tells the account's event bus of each end of a run, so that nobody has to ask.
+//! `notify`: tells the account's event bus of each end of a run, of each request for approval, and
+//! of what became of it, so that nobody has to ask.
 //!
-//! The ledger's stream brings the change of the run's row that its last step's end made. Its event
-//! source mapping lets only such rows through. A function of its own, and not a task of `trail`: a
-//! bus that does not answer must not hold up the audit trail.
+//! The ledger's stream brings the change of the run's row that its last step's end made, and rows
+//! of approvals. Its event source mapping lets only such rows through. A function of its own, and
+//! not a task of `trail`: a bus that does not answer must not hold up the audit trail.
 //!
 //! An event holds names, states and times: no value, no command, no text of a failure. Records that
 //! the bus took are not sent again, unless this function dies in between: then the same event comes
-//! twice, with the same `end_id`.
+//! twice, with the same `end_id` or `request_id`.
 
 use std::collections::HashMap;
 
@@ -14,15 +15,20 @@ use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_aws::bus::Bus;
+use sealfleet_domain::approval::{Approval, ApprovalState};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::StepState;
-use sealfleet_domain::{NamePrefix, ProjectId, RunId, StepId, Timestamp, WorkflowName};
-use sealfleet_ledger::{EndedRun, Error};
+use sealfleet_domain::{
+    ApprovalId, NamePrefix, ProjectId, ProjectScope, RunId, StepId, Timestamp, WorkflowName,
+};
+use sealfleet_ledger::{EndedRun, Error, told_approval};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What the bus shows as the kind of event.
-pub const DETAIL_TYPE: &str = "Run Ended";
+pub const RUN_ENDED: &str = "Run Ended";
+pub const APPROVAL_REQUESTED: &str = "Approval Requested";
+pub const APPROVAL_DECIDED: &str = "Approval Decided";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -42,18 +48,17 @@ pub async fn handle(ports: &Ports, event: Event) -> Result<DynamoDbEventResponse
     let mut answer = DynamoDbEventResponse::default();
     for record in event.records {
         let number = record.change.sequence_number.clone();
-        let ended = match ended(record) {
-            Ok(ended) => ended,
+        let (detail_type, detail) = match told(&ports.prefix, record) {
+            Ok(Some(told)) => told,
+            Ok(None) => continue,
             Err(error) => {
                 // `trail` counts rows that somebody else has made.
-                tracing::error!(%error, "the end of a run cannot be read, and nobody is told");
+                tracing::error!(%error, "a change cannot be read, and nobody is told");
                 continue;
             }
         };
-        let Some(ended) = ended else { continue };
-        let detail = json!(RunEnded::of(&ports.prefix, &ended));
-        if let Err(error) = ports.bus.put(DETAIL_TYPE, &detail).await {
-            tracing::warn!(%error, run_id = %ended.run_id, "the bus did not take an event; it is sent again");
+        if let Err(error) = ports.bus.put(detail_type, &detail).await {
+            tracing::warn!(%error, %detail, "the bus did not take an event; it is sent again");
             let mut failure = DynamoDbBatchItemFailure::default();
             failure.item_identifier = number;
             answer.batch_item_failures.push(failure);
@@ -63,14 +68,65 @@ pub async fn handle(ports: &Ports, event: Event) -> Result<DynamoDbEventResponse
     Ok(answer)
 }
 
-/// The run that a record ends, if it does.
-fn ended(record: EventRecord) -> Result<Option<EndedRun>, Error> {
+/// What is to be told of a record, if anything is.
+fn told(
+    installation: &NamePrefix,
+    record: EventRecord,
+) -> Result<Option<(&'static str, Value)>, Error> {
     let before: Item = record.change.old_image.into();
     let after: Item = record.change.new_image.into();
     if after.is_empty() {
         return Ok(None);
     }
-    EndedRun::between((!before.is_empty()).then_some(&before), &after)
+    let before = (!before.is_empty()).then_some(&before);
+    if let Some((scope, approval)) = told_approval(before, &after)? {
+        let detail_type = match approval.state {
+            ApprovalState::Pending => APPROVAL_REQUESTED,
+            _ => APPROVAL_DECIDED,
+        };
+        let told = ApprovalTold::of(installation, &scope, &approval);
+        return Ok(Some((detail_type, json!(told))));
+    }
+    let ended = EndedRun::between(before, &after)?;
+    Ok(ended.map(|ended| (RUN_ENDED, json!(RunEnded::of(installation, &ended)))))
+}
+
+/// What is told of an approval. A reader must take members that it does not know.
+#[derive(Serialize)]
+struct ApprovalTold<'a> {
+    /// Of this form.
+    version: u32,
+    /// Of this request: the same when it is told that it is over.
+    request_id: String,
+    installation: &'a NamePrefix,
+    project: &'a ProjectId,
+    approval: &'a ApprovalId,
+    /// `workflow`, `worker` or `step`.
+    kind: &'static str,
+    state: ApprovalState,
+    /// How many have to approve.
+    approvers: u32,
+    requested_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decide_by: Option<Timestamp>,
+}
+
+impl<'a> ApprovalTold<'a> {
+    fn of(installation: &'a NamePrefix, scope: &'a ProjectScope, approval: &'a Approval) -> Self {
+        let id = &approval.approval;
+        Self {
+            version: 1,
+            request_id: format!("{id}:{}", approval.requested_at.millis()),
+            installation,
+            project: scope.project(),
+            approval: id,
+            kind: id.kind(),
+            state: approval.state,
+            approvers: approval.approvers,
+            requested_at: approval.requested_at,
+            decide_by: approval.decide_by,
+        }
+    }
 }
 
 /// What is told of an end. A reader must take members that it does not know.

@@ -1,5 +1,8 @@
 //! `openapi`: shows the document that describes the API. API Gateway also sends the requests here
-//! that no route takes; they are refused before this handler is asked.
+//! that no route takes: those for the [`console`]'s files, and others, which are refused before
+//! this handler is asked.
+
+pub mod console;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};

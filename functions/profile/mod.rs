@@ -7,10 +7,10 @@
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreateProfile, ResolveCascade};
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::ProfileName;
-use sealfleet_domain::cascade::Bindings;
-use sealfleet_domain::limits;
+use sealfleet_domain::cascade::{Bindings, CascadeError};
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::profile::{Content, Profile};
+use sealfleet_domain::{Owner, ProfileName, limits};
 use sealfleet_ledger::{Error, Ledger};
 
 mod preview;
@@ -46,7 +46,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 
 async fn create(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answered {
     let CreateProfile { name, content } = request.json()?;
-    let content = checked(content, &caller)?;
+    let content = checked(ports, content, &caller).await?;
     let created = ports
         .ledger
         .create_profile(&caller.owner, &name, content, &caller.actor)
@@ -55,7 +55,7 @@ async fn create(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
 }
 
 async fn put(ports: &Ports, caller: OwnerCaller, request: &Request, name: ProfileName) -> Answered {
-    let content = checked(request.json()?, &caller)?;
+    let content = checked(ports, request.json()?, &caller).await?;
     let replaces = request.if_match()?.ok_or_else(|| {
         Problem::new(
             Code::PreconditionRequired,
@@ -70,8 +70,14 @@ async fn put(ports: &Ports, caller: OwnerCaller, request: &Request, name: Profil
 }
 
 /// The content that a caller sent, if it may be stored.
-fn checked(content: Content, caller: &OwnerCaller) -> Result<Content, Fault> {
+async fn checked(ports: &Ports, content: Content, caller: &OwnerCaller) -> Result<Content, Fault> {
     content.check(&caller.owner)?;
+    if let (Owner::Project(scope), Some(Policy::Open)) = (&caller.owner, &content.egress) {
+        let project = ports.ledger.project(scope).await?;
+        if project.egress_ceiling != Some(Policy::Open) {
+            return Err(Problem::invalid("egress", CascadeError::Open.to_string()).into());
+        }
+    }
     Ok(content)
 }
 

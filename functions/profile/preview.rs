@@ -5,6 +5,7 @@ use sealfleet_api::types::{ResolveCascade, ResolvedCascade, ResolvedKey};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::cascade::{Entry, Resolved, resolve};
+use sealfleet_domain::delivery::Delivery;
 use sealfleet_domain::identity::Identity;
 use sealfleet_ledger::Ledger;
 
@@ -21,7 +22,14 @@ pub(super) async fn of(
         .cascade
         .levels(&question.workflow, question.profile.as_ref());
     let layers = ledger.layers(scope, &levels).await?;
-    let outcome = resolve(&layers, &question.overrides, &question.workflow)?;
+    let outcome = resolve(
+        &layers,
+        &question.overrides,
+        &question.workflow,
+        // Which version makes no difference.
+        question.registered.then_some(1),
+    )?
+    .below(project.egress_ceiling.as_ref(), &layers)?;
     let identity = Identity::new(&layers, question.overrides.clone(), outcome.clone());
     let active = ledger.revocations_for(scope, &identity).await?;
     let revoked_by = |key: &str| {
@@ -35,6 +43,7 @@ pub(super) async fn of(
     keys.extend(outcome.secrets.into_iter().map(|(key, entry)| ResolvedKey {
         value: None,
         secret: Some(entry.set),
+        delivery: outcome.delivery.get(&key).cloned().unwrap_or_default(),
         origin: entry.origin,
         seen: sees(outcome.tools.as_ref(), question.tool.as_ref(), &key),
         revoked_by: revoked_by(&key),
@@ -46,6 +55,8 @@ pub(super) async fn of(
         keys,
         removed: outcome.removed,
         egress: outcome.egress,
+        identity: outcome.workload,
+        egress_ceiling: project.egress_ceiling,
     })
 }
 
@@ -54,6 +65,7 @@ fn knobs(outcome: &Resolved) -> Vec<ResolvedKey> {
         key: key.clone(),
         value: Some(entry.set.clone()),
         secret: None,
+        delivery: Delivery::Env,
         origin: entry.origin.clone(),
         seen: true,
         revoked_by: None,

@@ -8,7 +8,7 @@ use sealfleet_api::types::{OutputsKept, ReportStep, StartStep, StepAnswer, Waiti
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{Fence, Handle, Pace, Refusal, Run};
+use sealfleet_domain::run::{Fence, Handle, Pace, Refusal, Run, SecretsRead};
 use sealfleet_domain::{ProjectScope, RunId, StepId, limits, text};
 use sealfleet_ledger::{
     BeforeStart, Error, Ledger, Start, StartedSandbox, StoredRun, Transitioned,
@@ -83,7 +83,16 @@ async fn start(
         let detail = format!("{} bytes at most", limits::DETAIL_BYTES);
         return Err(Problem::invalid("output", detail).into());
     }
-    check_resolved(&started.resolved)?;
+    check_read("resolved", &started.resolved, limits::VERSION_BYTES)?;
+    check_read(
+        "store_request_ids",
+        &started.store_request_ids,
+        limits::STORE_REQUEST_ID_BYTES,
+    )?;
+    let read = SecretsRead {
+        versions: started.resolved,
+        store_request_ids: started.store_request_ids,
+    };
     let sandbox = StartedSandbox {
         scope: &caller.scope,
         run_id: started.run_id,
@@ -91,7 +100,7 @@ async fn start(
         holder: Some(caller.worker.worker_id),
         fence: started.fence,
         handle: Handle::new(String::from(started.sandbox)),
-        resolved: &started.resolved,
+        read: &read,
         output: started.output.map(String::from),
         uploads: started.outputs == OutputsKept::Project,
         pace: ports.pace,
@@ -116,19 +125,15 @@ async fn start(
     answer(ports, &caller, lease, done).await
 }
 
-fn check_resolved(resolved: &BTreeMap<String, String>) -> Result<(), Problem> {
-    let most = limits::VERSION_BYTES;
-    let fine = |version: &String| version.len() <= most && !version.contains(text::acts);
+fn check_read(field: &str, read: &BTreeMap<String, String>, most: usize) -> Result<(), Problem> {
+    let fine = |value: &String| value.len() <= most && !value.contains(text::acts);
     let named = |name: &String| !name.contains(text::acts);
-    if resolved.len() > limits::CASCADE_SECRETS
-        || !resolved.values().all(fine)
-        || !resolved.keys().all(named)
-    {
+    if read.len() > limits::CASCADE_SECRETS || !read.values().all(fine) || !read.keys().all(named) {
         let detail = format!(
-            "{} versions of {most} printable bytes at most",
+            "{} texts of {most} printable bytes at most",
             limits::CASCADE_SECRETS
         );
-        return Err(Problem::invalid("resolved", detail));
+        return Err(Problem::invalid(field, detail));
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
     let Revoke { keys, hard, reason } = request.json()?;
     check_keys(&keys)?;
     check_reason(&reason)?;
+    let ledger = ports.ledger.within(request.containment()?);
     let now = ports.ledger.now();
     let fan_out_id = hard.then(|| FanOutId::new(ports.ledger.ids(), now));
     let mut revocations = revocations(ports, &caller, keys, now).await?;
@@ -70,16 +71,15 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
     let InForce {
         revocations,
         changed,
-    } = ports
-        .ledger
+    } = ledger
         .revoke(&caller.owner, &revocations, &caller.actor)
         .await?;
     let newest = revocations.iter().filter_map(|row| row.fan_out_id).max();
     let fan_out = match newest {
         None => None,
         Some(id) => {
-            let fan_out = ports.ledger.fan_out(&caller.owner, id).await?;
-            Some(work_on(ports, &caller.owner, fan_out).await?)
+            let fan_out = ledger.fan_out(&caller.owner, id).await?;
+            Some(work_on((ports, &ledger), &caller.owner, fan_out).await?)
         }
     };
     let status = if changed { 201 } else { 200 };
@@ -93,8 +93,12 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
 }
 
 /// Aborts runs for as long as a request may take, and leaves the rest to other invocations.
-async fn work_on(ports: &Ports, owner: &Owner, started: FanOut) -> Result<FanOutView, Error> {
-    let (ledger, fan_out_id) = (&ports.ledger, started.fan_out_id);
+async fn work_on(
+    (ports, ledger): (&Ports, &Ledger),
+    owner: &Owner,
+    started: FanOut,
+) -> Result<FanOutView, Error> {
+    let fan_out_id = started.fan_out_id;
     let until = ledger.now().plus_seconds(INLINE_SECONDS);
     let advanced = fan_out::advance(ledger, &ports.hosts, owner, started.clone(), 0, until).await;
     let so_far = advanced.unwrap_or_else(|error| {
@@ -202,6 +206,10 @@ async fn affected(
             let Some(revoked) = run.revoked_in_flight(revocations) else {
                 continue;
             };
+            // It may be in flight with one step and wait with another.
+            if preview.runs.iter().any(|seen| seen.run_id == run_id) {
+                continue;
+            }
             if preview.runs.len() == PREVIEWED {
                 preview.more = true;
                 return Ok(preview);

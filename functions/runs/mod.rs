@@ -1,19 +1,26 @@
-//! `runs`: reads runs, and what came out of them.
+//! `runs`: reads runs, what came out of them, and what they used.
 
 mod artifacts;
 mod output;
+mod usage;
+
+use std::fmt::Display;
+use std::str::FromStr;
 
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_aws::outputs::OutputObjects;
-use sealfleet_domain::RunId;
 use sealfleet_domain::run::RunState;
-use sealfleet_ledger::Ledger;
+use sealfleet_domain::{RunId, Timestamp};
+use sealfleet_ledger::{Ledger, RunFilter};
 
 use crate::shared::auth::{Door, ProjectCaller};
 use crate::shared::fault::Answered;
 use crate::shared::route::route;
 use crate::shared::{pages, views};
+
+/// Filters of the list of runs.
+const FILTERS: [&str; 6] = ["state", "workflow", "profile", "label", "from", "to"];
 
 /// What this function may use.
 pub struct Ports {
@@ -34,43 +41,71 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         GET_OUTPUT => |caller, step| output::output(ports, caller, request, step);
         GET_RESULT => |caller, step| output::result(ports, caller, step);
         GET_ARTIFACTS => |caller, step| artifacts::list(ports, caller, request, step);
+        GET_USAGE => |caller, ()| usage::sums(ports, caller, request);
+        GET_PRICES => |caller, ()| usage::prices(ports, caller);
     }
 }
 
 async fn list(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
-    let state = request
-        .query
-        .get("state")
-        .map(|text| state_of(text))
-        .transpose()?;
-    let label = request
-        .query
-        .get("label")
-        .map(|text| label_of(text))
-        .transpose()?;
-    let mut list = format!("runs:{}", state.map_or("", RunState::name));
-    if let Some((key, value)) = label {
-        list += &format!(":{key}={value}");
-    }
+    let filter = filter(request)?;
     let (ledger, scope) = (&ports.ledger, &caller.scope);
-    let fetch = async |before: Option<&str>, limit| match label {
-        Some(label) => {
-            ledger
-                .labelled_runs(scope, state, label, before, limit)
-                .await
-        }
-        None => ledger.runs(scope, state, before, limit).await,
-    };
+    let fetch =
+        async |before: Option<&str>, limit| ledger.runs(scope, &filter, before, limit).await;
     let project = caller.scope.project().as_str();
+    let list = pages::name("runs", request, &FILTERS);
     pages::answer(request, project, &list, fetch, |run| {
         views::run_summary(&run)
     })
     .await
 }
 
-fn label_of(text: &str) -> Result<(&str, &str), Problem> {
+fn filter(request: &Request) -> Result<RunFilter, Problem> {
+    let filter = RunFilter {
+        state: given(request, "state", state_of)?,
+        workflow: given(request, "workflow", named("workflow"))?,
+        profile: given(request, "profile", named("profile"))?,
+        label: given(request, "label", label_of)?,
+        from: given(request, "from", time("from"))?,
+        to: given(request, "to", time("to"))?,
+    };
+    if filter
+        .from
+        .zip(filter.to)
+        .is_some_and(|(from, to)| from >= to)
+    {
+        return Err(Problem::invalid("from", "`from` must be before `to`"));
+    }
+    Ok(filter)
+}
+
+/// What a filter of the query says, if it is there.
+fn given<T>(
+    request: &Request,
+    name: &str,
+    read: impl Fn(&str) -> Result<T, Problem>,
+) -> Result<Option<T>, Problem> {
+    let text = request.query.get(name);
+    text.map(|text| read(text)).transpose()
+}
+
+fn named<T: FromStr<Err: Display>>(name: &str) -> impl Fn(&str) -> Result<T, Problem> {
+    move |text| {
+        let parsed = text.parse();
+        parsed.map_err(|error: T::Err| Problem::invalid(name, error.to_string()))
+    }
+}
+
+fn time(name: &str) -> impl Fn(&str) -> Result<Timestamp, Problem> {
+    move |text| {
+        let parsed = Timestamp::parse(text);
+        parsed.map_err(|error| Problem::invalid(name, error.to_string()))
+    }
+}
+
+fn label_of(text: &str) -> Result<(String, String), Problem> {
     text.split_once('=')
         .filter(|(key, value)| !key.is_empty() && !value.is_empty())
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .ok_or_else(|| Problem::invalid("label", "write it as `KEY=VALUE`"))
 }
 

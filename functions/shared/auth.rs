@@ -10,19 +10,22 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join;
 use sealfleet_api::http::Request;
-use sealfleet_api::operations::{Credential as CredentialKind, END_SANDBOX};
-use sealfleet_api::types::{SandboxEnd, SandboxLease};
+use sealfleet_api::operations::{
+    Credential as CredentialKind, END_SANDBOX, GET_SANDBOX_TOKEN, Route, SEND_SANDBOX_HEARTBEAT,
+};
+use sealfleet_api::types::{AskSandboxToken, SandboxEnd, SandboxHeartbeat, SandboxLease};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
 use sealfleet_domain::credential::{Credential, Home, Presented};
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::rate::Limits;
+use sealfleet_domain::run::Run;
 use sealfleet_domain::scope::Operator;
 use sealfleet_domain::{
     EnrolmentKeyId, NamePrefix, Owner, ProjectId, ProjectScope, Timestamp, limits,
 };
-use sealfleet_fargate::names::sandbox_session;
+use sealfleet_fargate::names::{sandbox_session, task_id};
 use sealfleet_ledger::{Error, Ledger, Rates};
 use sealfleet_oidc::{Verifier, is_jwt};
 
@@ -355,6 +358,10 @@ pub struct Authenticated {
     action: Action,
 }
 
+/// A caller who may do the action where it belongs: in its project, or in the system scope. It
+/// stands for nothing but itself.
+pub struct Oneself(pub Principal);
+
 /// An approved worker; where the row says so, one that still waits for approval.
 #[derive(Clone, Debug)]
 pub struct WorkerCaller {
@@ -472,17 +479,23 @@ impl Caller<Door> for ProjectCaller {
     }
 }
 
-impl Caller<Door> for OwnerCaller {
+impl Caller<Door> for Oneself {
     async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
         let Authenticated { principal, action } = Authenticated::admit(door, request).await?;
+        let home = principal
+            .scope()
+            .map_or(Resource::System, |scope| Resource::Project(scope.project()));
+        authorise(&principal, action, home)?;
+        Ok(Self(principal))
+    }
+}
+
+impl Caller<Door> for OwnerCaller {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let Oneself(principal) = Oneself::admit(door, request).await?;
         let owner = principal
             .scope()
             .map_or(Owner::System, |scope| Owner::Project(scope.clone()));
-        let resource = match &owner {
-            Owner::System => Resource::System,
-            Owner::Project(scope) => Resource::Project(scope.project()),
-        };
-        authorise(&principal, action, resource)?;
         Ok(Self {
             actor: principal.actor(),
             owner,
@@ -606,8 +619,13 @@ impl Caller<NamePrefix> for SandboxCaller {
             .as_deref()
             .ok_or_else(Problem::unauthenticated)?;
         let task_id = sandbox_session(prefix, arn).map_err(|_| Problem::unauthenticated())?;
-        let lease = if request.operation.id == END_SANDBOX.operation.id {
+        let is = |route: &Route<()>| request.operation.id == route.operation.id;
+        let lease = if is(&END_SANDBOX) {
             request.json::<SandboxEnd>()?.lease()
+        } else if is(&SEND_SANDBOX_HEARTBEAT) {
+            request.json::<SandboxHeartbeat>()?.lease()
+        } else if is(&GET_SANDBOX_TOKEN) {
+            request.json::<AskSandboxToken>()?.lease()
         } else {
             request.json::<SandboxLease>()?
         };
@@ -624,6 +642,28 @@ impl Caller<NamePrefix> for SandboxCaller {
             task_id,
             _admitted: Admitted,
         })
+    }
+}
+
+impl SandboxCaller {
+    /// The run of the step that is claimed for this very task.
+    ///
+    /// # Errors
+    /// A 404 for another task's step, a 409 for a claim that is over or whose launch is not
+    /// recorded yet.
+    pub async fn own_run(&self, ledger: &Ledger) -> Result<Run, Fault> {
+        let lease = &self.lease;
+        let run = ledger.run(&self.scope, lease.run_id).await?;
+        let hold = run.held(&lease.step_id, None, lease.fence)?;
+        match &hold.handle {
+            // The dispatcher has launched the task and not stored its handle yet.
+            None => {
+                let detail = "the launch is not recorded yet; ask again in a moment";
+                Err(Problem::new(Code::NotReady, detail).into())
+            }
+            Some(handle) if task_id(handle) == self.task_id => Ok(run),
+            Some(_) => Err(Problem::not_found().into()),
+        }
     }
 }
 

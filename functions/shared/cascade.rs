@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::StepId;
@@ -18,6 +19,7 @@ use sealfleet_domain::cascade::{Level, Resolved, resolve};
 use sealfleet_domain::identity::{Identity, Pin};
 use sealfleet_domain::reference::{ProfileRef, SecretUri};
 use sealfleet_domain::run::{Failure, Fresh, Run, Step};
+use sealfleet_domain::workload::Workload;
 use sealfleet_ledger::{Error, Ledger};
 use sealfleet_versions::{Age, Error as SecretsError, Versions};
 
@@ -60,8 +62,7 @@ pub async fn pins(
 /// What a step would see if it started now on `host`: the cascade that was recorded at its enqueue,
 /// resolved again.
 ///
-/// `secrets` are the backends that the claimer may ask. Who claims for a pull pool has none: its
-/// references carry their versions.
+/// `secrets` are the backends that the claimer may ask.
 ///
 /// # Errors
 /// When the tables or a backend do not answer. Then nothing may start.
@@ -91,7 +92,11 @@ pub async fn at_start(
         Err(Unresolved::Refused(failure)) => return Ok(Fresh::Refused(failure)),
         Err(Unresolved::Failed(error)) => return Err(error),
     };
-    if let Err(detail) = host.check_egress(identity.egress.as_ref()) {
+    let can = host
+        .check_egress(identity.egress.as_ref())
+        .and_then(|()| host.check_delivery(&identity.secrets))
+        .and_then(|()| identity.check_delivery());
+    if let Err(detail) = can {
         return Ok(Fresh::Refused(Failure::ProfileRefused {
             detail: Failure::detail(&detail),
         }));
@@ -131,6 +136,32 @@ pub async fn at_start(
     }
 }
 
+/// Who a step could prove itself to if it started now: what its profiles say by this time. A
+/// profile that has lost an audience takes it from the steps that run, too.
+///
+/// # Errors
+/// The failure of a step whose profiles would not let it start any more, or the tables do not
+/// answer.
+pub async fn workload_now(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    run: &Run,
+    step: &Step,
+) -> Result<Option<Workload>, Error> {
+    let enqueued = run.identity.as_ref();
+    let profiles = enqueued.map(|identity| identity.profiles.as_slice());
+    let levels: Vec<_> = profiles
+        .unwrap_or_default()
+        .iter()
+        .map(|used| (used.level, used.profile.clone()))
+        .collect();
+    match resolved_now(ledger, scope, run, step, &levels).await {
+        Ok(identity) => Ok(identity.workload),
+        Err(Unresolved::Refused(failure)) => Err(Error::StartRefused(failure)),
+        Err(Unresolved::Failed(error)) => Err(error),
+    }
+}
+
 /// Why a cascade has no outcome: the profiles do not let the step start, or a table did not answer.
 enum Unresolved {
     Refused(Failure),
@@ -154,8 +185,7 @@ async fn resolved_now(
         .as_ref()
         .map(|identity| identity.overrides.clone())
         .unwrap_or_default();
-    let layers = ledger
-        .layers(scope, levels)
+    let (layers, project) = try_join(ledger.layers(scope, levels), ledger.project(scope))
         .await
         .map_err(|error| match error {
             Error::NoProfile(profile) => {
@@ -163,8 +193,9 @@ async fn resolved_now(
             }
             other => Unresolved::Failed(other),
         })?;
-    let outcome: Resolved =
-        resolve(&layers, &overrides, &run.workflow).map_err(|error| refused(error.to_string()))?;
+    let outcome: Resolved = resolve(&layers, &overrides, &run.workflow, run.workflow_version)
+        .and_then(|outcome| outcome.below(project.egress_ceiling.as_ref(), &layers))
+        .map_err(|error| refused(error.to_string()))?;
     outcome
         .check_plain(&step.spec.env)
         .map_err(|error| refused(error.to_string()))?;

@@ -6,10 +6,12 @@
 use sealfleet_api::http::Answer;
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::NoKey;
+use sealfleet_domain::approval::Undecided;
 use sealfleet_domain::cascade::CascadeError;
 use sealfleet_domain::oidc::Refused;
 use sealfleet_domain::profile::InvalidProfile;
 use sealfleet_domain::run::{Failure, Refusal};
+use sealfleet_domain::workflow::Invalid;
 use sealfleet_ledger::Error;
 
 /// Why a handler has no answer.
@@ -81,6 +83,7 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self(match error {
             Error::Refused(refusal) => return refusal.into(),
+            Error::Undecided(undecided) => return undecided.into(),
             Error::StartRefused(failure) => return failure.into(),
             Error::NotFound => Problem::not_found(),
             Error::Exists => Problem::new(
@@ -182,8 +185,10 @@ impl From<sealfleet_oidc::Error> for Fault {
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
-            Refusal::NoSuchStep(_) => return Self(Problem::not_found()),
+            Refusal::NoSuchStep(_) | Refusal::NoApproval => return Self(Problem::not_found()),
+            Refusal::Undecided(undecided) => return undecided.clone().into(),
             Refusal::NotQueued(_) => Code::NotQueued,
+            Refusal::Draining => Code::WorkerDraining,
             Refusal::Mismatch(_) => Code::StepMismatch,
             Refusal::StaleFence { .. } => Code::StaleFence,
             Refusal::NotHolder => Code::NotHolder,
@@ -231,10 +236,34 @@ impl From<Failure> for Fault {
 impl From<CascadeError> for Fault {
     fn from(error: CascadeError) -> Self {
         let code = match &error {
-            CascadeError::NotAllowed { .. } => Code::ProfileDenied,
+            CascadeError::NotAllowed { .. } | CascadeError::NotRegistered(_) => Code::ProfileDenied,
             CascadeError::SecretOverride { .. } => Code::SecretOverride,
+            CascadeError::Open => Code::ProfileDenied,
+            CascadeError::NoSuchSecret { .. }
+            | CascadeError::Bound { .. }
+            | CascadeError::Egress(_) => {
+                return Self(Problem::invalid("profile", error.to_string()));
+            }
         };
         Self(Problem::new(code, error.to_string()))
+    }
+}
+
+impl From<Undecided> for Fault {
+    fn from(error: Undecided) -> Self {
+        let code = match &error {
+            Undecided::Own => Code::OwnApproval,
+            Undecided::Stale => Code::StaleReview,
+            Undecided::Over { .. } => Code::AlreadyDecided,
+            Undecided::NoReason => return Self(Problem::invalid("reason", error.to_string())),
+        };
+        Self(Problem::new(code, error.to_string()))
+    }
+}
+
+impl From<Invalid> for Fault {
+    fn from(error: Invalid) -> Self {
+        Self(Problem::invalid(error.field, error.message))
     }
 }
 

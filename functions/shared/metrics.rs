@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex};
 
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::AWS_SM;
+use sealfleet_domain::usage::{ByModel, Ran, Sums};
 use sealfleet_domain::{NamePrefix, ProjectScope, Timestamp};
-use sealfleet_hosts::Usage;
 use sealfleet_ledger::Watch;
 use serde_json::{Map, Value, json};
 
@@ -66,6 +66,16 @@ pub enum Metric {
     VcpuSeconds,
     /// Of projects: seconds of hosted sandboxes, times their gigabytes of memory.
     GbSeconds,
+    /// Of projects: seconds from claims to ends, of attempts that ended.
+    StepSeconds,
+    /// Of projects: tokens that models were sent, as they are charged.
+    InputTokens,
+    /// Of projects: tokens that models wrote, as they are charged.
+    OutputTokens,
+    /// Of projects: bytes that steps sent and received through their egress proxies.
+    EgressBytes,
+    /// Of projects: US dollars of hosted sandboxes, and of tokens whose price is known.
+    CostDollars,
     /// Of projects: launches that its pool or the host had no room for, or that the host refused.
     DispatchRefusals,
     /// Of projects: starts whose host reads values in Secrets Manager, of which CloudTrail tells.
@@ -98,6 +108,11 @@ impl Metric {
             Self::StepsEnded => "StepsEnded",
             Self::VcpuSeconds => "VcpuSeconds",
             Self::GbSeconds => "GbSeconds",
+            Self::StepSeconds => "StepSeconds",
+            Self::InputTokens => "InputTokens",
+            Self::OutputTokens => "OutputTokens",
+            Self::EgressBytes => "EgressBytes",
+            Self::CostDollars => "CostDollars",
             Self::DispatchRefusals => "DispatchRefusals",
             Self::SecretsReleased => "SecretsReleased",
             Self::RequestsThrottled => "RequestsThrottled",
@@ -113,9 +128,10 @@ impl Metric {
 
     const fn unit(self) -> &'static str {
         match self {
-            // CloudWatch has no unit for a product with seconds.
-            Self::VcpuSeconds | Self::GbSeconds => "None",
-            Self::QueuedSeconds => "Seconds",
+            // CloudWatch has no unit for a product with seconds, and none for money.
+            Self::VcpuSeconds | Self::GbSeconds | Self::CostDollars => "None",
+            Self::QueuedSeconds | Self::StepSeconds => "Seconds",
+            Self::EgressBytes => "Bytes",
             _ => "Count",
         }
     }
@@ -219,13 +235,13 @@ impl Metrics {
         self.lines.write(line(namespace, &sets, named, at, numbers));
     }
 
-    /// What a sandbox of a project has used. To be told once for each sandbox.
-    pub fn used(&self, scope: &ProjectScope, usage: &Usage) {
+    /// For how long a sandbox of a project ran. To be told once for each sandbox.
+    pub fn ran(&self, scope: &ProjectScope, ran: &Ran) {
         let numbers = [
-            (Metric::VcpuSeconds, usage.vcpu_seconds()),
-            (Metric::GbSeconds, usage.gb_seconds()),
+            (Metric::VcpuSeconds, thousandths(ran.vcpu_ms())),
+            (Metric::GbSeconds, thousandths(ran.gb_ms())),
         ];
-        self.of_project(scope.project().as_str(), usage.stopped_at, &numbers);
+        self.of_project(scope.project().as_str(), ran.stopped_at, &numbers);
     }
 }
 
@@ -260,6 +276,53 @@ impl Watch for Metrics {
             self.of_project(scope.project().as_str(), at, &numbers);
         }
     }
+
+    fn used(&self, scope: &ProjectScope, used: &ByModel, at: Timestamp) {
+        let project = scope.project().as_str();
+        let mut all = Sums::default();
+        for (model, sums) in used {
+            all = all.plus(sums);
+            if sums.input + sums.output > 0 {
+                // Names of OpenTelemetry's semantic conventions for generative AI.
+                let (provider, model) = model.split_once('/').unwrap_or(("unknown", model));
+                tracing::info!(
+                    sealfleet.project_id = project,
+                    gen_ai.provider.name = provider,
+                    gen_ai.request.model = model,
+                    gen_ai.usage.input_tokens = sums.input,
+                    gen_ai.usage.cached_input_tokens = sums.cached,
+                    gen_ai.usage.output_tokens = sums.output,
+                    "an agent has used a model"
+                );
+            }
+        }
+        let mut numbers = vec![
+            (Metric::StepSeconds, thousandths(all.wall_ms)),
+            (Metric::InputTokens, thousandths(all.input) * 1000.0),
+            (Metric::OutputTokens, thousandths(all.output) * 1000.0),
+            (
+                Metric::EgressBytes,
+                thousandths(all.sent.saturating_add(all.received)) * 1000.0,
+            ),
+            (
+                Metric::CostDollars,
+                thousandths(all.sandbox_nanos.saturating_add(all.model_nanos)) / 1e6,
+            ),
+        ];
+        numbers.retain(|(_, number)| *number > 0.0);
+        if !numbers.is_empty() {
+            self.of_project(project, at, &numbers);
+        }
+    }
+}
+
+/// A sum of thousandths, as CloudWatch takes it.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a figure for watching, not for bills"
+)]
+fn thousandths(sum: u64) -> f64 {
+    sum as f64 / 1000.0
 }
 
 /// The line that says each of `numbers` once for each dimension of `sets`. `named` gives the
@@ -295,11 +358,16 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
-    const ALL: [Metric; 14] = [
+    const ALL: [Metric; 19] = [
         Metric::StepsStarted,
         Metric::StepsEnded,
         Metric::VcpuSeconds,
         Metric::GbSeconds,
+        Metric::StepSeconds,
+        Metric::InputTokens,
+        Metric::OutputTokens,
+        Metric::EgressBytes,
+        Metric::CostDollars,
         Metric::DispatchRefusals,
         Metric::SecretsReleased,
         Metric::RequestsThrottled,
@@ -362,7 +430,10 @@ mod tests {
             for metric in metrics {
                 let name = metric["Name"].as_str().unwrap();
                 assert!(root[name].is_number(), "a metric's target is a number");
-                assert!(["Count", "None", "Seconds"].contains(&metric["Unit"].as_str().unwrap()));
+                assert!(
+                    ["Bytes", "Count", "None", "Seconds"]
+                        .contains(&metric["Unit"].as_str().unwrap())
+                );
                 targets.push(name);
             }
         }
@@ -427,6 +498,7 @@ mod tests {
             step_id: step("a"),
             fence,
             secrets: vec![sealfleet_domain::identity::SecretRef {
+                delivery: sealfleet_domain::delivery::Delivery::Env,
                 redact: true,
                 name: "TOKEN".to_owned(),
                 uri: uri.split('@').next().unwrap().parse().unwrap(),
@@ -473,17 +545,46 @@ mod tests {
     #[test]
     fn a_task_uses_its_size_for_its_time() {
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
-        let usage = Usage {
-            cpu: 512,
-            memory_mib: 3072,
+        let ran = Ran {
+            size: sealfleet_domain::usage::Size {
+                cpu: 512,
+                memory_mib: 3072,
+            },
             started_at: AT,
             stopped_at: AT.plus_seconds(90),
         };
-        let lines = written(|metrics| metrics.used(&scope, &usage));
+        let lines = written(|metrics| metrics.ran(&scope, &ran));
         check(&lines[0]);
         assert_eq!(
             (&lines[0]["VcpuSeconds"], &lines[0]["GbSeconds"]),
             (&json!(45.0), &json!(270.0))
         );
+    }
+
+    #[test]
+    fn what_steps_use_is_told_without_their_models() {
+        let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
+        let sums = Sums {
+            attempts: 1,
+            wall_ms: 1500,
+            input: 1000,
+            output: 20,
+            sent: 1,
+            received: 2,
+            sandbox_nanos: 500_000_000,
+            model_nanos: 1_000_000_000,
+            ..Sums::default()
+        };
+        let used = ByModel::from([("openai/gpt".to_owned(), sums), (String::new(), sums)]);
+        let lines = written(|metrics| metrics.used(&scope, &used, AT));
+        check(&lines[0]);
+        let number = |metric: Metric| lines[0][metric.name()].as_f64().unwrap();
+        assert!((number(Metric::StepSeconds) - 3.0).abs() < 1e-9);
+        assert!((number(Metric::InputTokens) - 2000.0).abs() < 1e-9);
+        assert!((number(Metric::OutputTokens) - 40.0).abs() < 1e-9);
+        assert!((number(Metric::EgressBytes) - 6.0).abs() < 1e-9);
+        assert!((number(Metric::CostDollars) - 3.0).abs() < 1e-9);
+        // A model is no dimension, and not in the line: an agent's model is the project's own text.
+        assert!(!lines[0].to_string().contains("gpt"));
     }
 }

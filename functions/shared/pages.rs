@@ -8,6 +8,16 @@ use serde::Serialize;
 
 use super::fault::Answered;
 
+/// The name of a list with the filters that a request sets, which its cursors are bound to.
+pub fn name(list: &str, request: &Request, filters: &[&str]) -> String {
+    let part = |name: &&str| {
+        let value = request.query.get(*name);
+        value.map_or_else(String::new, |value| format!("{}:{value}", value.len()))
+    };
+    let parts: Vec<String> = filters.iter().map(part).collect();
+    format!("{list}:{}", parts.join(":"))
+}
+
 /// Answers with a page of the list `list` of `scope`. `fetch` reads rows from after a key, `view`
 /// shows one.
 ///

@@ -3,12 +3,14 @@
 use sealfleet_aws::outputs::OutputAccount;
 use sealfleet_aws::queue_access::Account;
 use sealfleet_domain::NamePrefix;
+use sealfleet_domain::prices::Prices;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
 use sealfleet_fargate::Settings;
 use sealfleet_ledger::Tables;
 
 use super::metrics::ByProject;
+use crate::export::ocsf::Version;
 
 /// A variable that is missing or unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,18 @@ pub fn tables() -> Result<Tables, MissingSetting> {
         ledger: setting("SEALFLEET_LEDGER_TABLE")?,
         audit: setting("SEALFLEET_AUDIT_TABLE")?,
     })
+}
+
+/// The version of OCSF that events are exported in. Without one it is the default.
+///
+/// # Errors
+/// When it is none that can be exported.
+pub fn ocsf_version() -> Result<Version, MissingSetting> {
+    const NAME: &str = "SEALFLEET_OCSF_VERSION";
+    match setting(NAME) {
+        Ok(text) => text.parse().map_err(|_| MissingSetting(NAME)),
+        Err(_) => Ok(Version::default()),
+    }
 }
 
 /// What the names of everything begin with that this installation has in its account.
@@ -102,6 +116,14 @@ pub fn output_retention_days() -> i64 {
 #[must_use]
 pub fn project_metrics() -> ByProject {
     ByProject::parse(&setting("SEALFLEET_PROJECT_METRICS").unwrap_or_default())
+}
+
+/// The prices that usage is charged by.
+///
+/// # Errors
+/// When the deployment's own cannot be read.
+pub fn prices() -> Result<Prices, serde_json::Error> {
+    Prices::with(&setting("SEALFLEET_PRICES").unwrap_or_default())
 }
 
 /// How often a project's callers may call, unless the project has limits of its own.
@@ -176,5 +198,6 @@ pub fn fargate() -> Result<Settings, MissingSetting> {
         subnets: list("SEALFLEET_SUBNETS"),
         security_groups: list("SEALFLEET_SECURITY_GROUPS"),
         api_url: setting("SEALFLEET_API_URL").unwrap_or_default(),
+        egress_networks: setting("SEALFLEET_EGRESS_NETWORKS").unwrap_or_default(),
     })
 }

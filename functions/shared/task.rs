@@ -6,15 +6,14 @@
 //! stopped. What it has used is counted once: with the transition that it makes by ending, or else
 //! by a row of its own.
 
-use std::collections::BTreeMap;
-
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{
-    Change, Failure, Handle, Outcome, Pace, Refusal, Run, StepState, Told,
+    Change, Failure, Handle, Outcome, Pace, Refusal, Run, SecretsRead, StepState, Told,
 };
 use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::usage::Measured;
 use sealfleet_hosts::{End, Hosts, Sandbox, Seen};
 use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
 
@@ -55,7 +54,7 @@ pub async fn follow(with: &Context<'_>, claim: &ClaimTag, sandbox: &Sandbox) -> 
                     "the host could not start a sandbox"
                 );
             }
-            let done = ended(with, claim, &sandbox.handle, end).await?;
+            let done = ended(with, claim, sandbox, end).await?;
             count(with, claim, sandbox, done.as_ref()).await
         }
     }
@@ -71,7 +70,7 @@ async fn running(with: &Context<'_>, claim: &ClaimTag, handle: &Handle) -> Resul
         holder: None,
         fence: claim.fence,
         handle: handle.clone(),
-        resolved: &BTreeMap::new(),
+        read: &SecretsRead::default(),
         output: None,
         uploads: false,
         pace: with.pace,
@@ -113,10 +112,11 @@ async fn running(with: &Context<'_>, claim: &ClaimTag, handle: &Handle) -> Resul
 async fn ended(
     with: &Context<'_>,
     claim: &ClaimTag,
-    handle: &Handle,
+    sandbox: &Sandbox,
     end: &End,
 ) -> Result<Option<Transitioned>, Error> {
     let (step_id, fence, pace) = (&claim.step_id, claim.fence, with.pace);
+    let handle = &sandbox.handle;
     // Only a sandbox that ran has told something.
     let told = async {
         match end {
@@ -141,16 +141,23 @@ async fn ended(
             return run.stopped(step_id);
         }
         belongs(run, claim, handle)?;
-        match end.outcome(step.spec.timeout_seconds) {
+        let mut change = match end.outcome(step.spec.timeout_seconds) {
             Ok(seen) => {
                 let told = match told.clone() {
                     Some(told) => told.beside(seen),
                     None => Told::only(seen),
                 };
-                started_and_ended(run, claim, handle, &told, pace, now)
+                started_and_ended(run, claim, handle, &told, pace, now)?
             }
-            Err(reason) => run.lose(step_id, fence, reason, pace, now),
-        }
+            Err(reason) => run.lose(step_id, fence, reason, pace, now)?,
+        };
+        let told = change.measured.take().map(|(_, told)| told);
+        let measured = Measured {
+            ran: sandbox.ran(now),
+            ..told.unwrap_or_default()
+        };
+        change.measured = Some((step_id.clone(), measured));
+        Ok(change)
     };
     let done = match run {
         Ok(run) => {
@@ -181,7 +188,7 @@ pub async fn count(
     sandbox: &Sandbox,
     done: Option<&Transitioned>,
 ) -> Result<(), Error> {
-    let Some(usage) = sandbox.usage(with.ledger.now()) else {
+    let Some(ran) = sandbox.ran(with.ledger.now()) else {
         return Ok(());
     };
     let ended_its_step = |event: &Event| {
@@ -203,7 +210,7 @@ pub async fn count(
         },
     };
     if first {
-        with.metrics.used(&claim.scope, &usage);
+        with.metrics.ran(&claim.scope, &ran);
     }
     Ok(())
 }
@@ -227,7 +234,7 @@ fn started_and_ended(
     );
     let mut events = Vec::new();
     if ran {
-        let none = BTreeMap::new();
+        let none = SecretsRead::default();
         events = run
             .start(step_id, None, fence, Some(handle.clone()), &none)?
             .events;

@@ -20,6 +20,10 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
             .check()
             .map_err(|(field, text)| Problem::invalid(format!("agent.{field}"), text))?;
     }
+    if ended.models_used.rows.len() > limits::EGRESS_MODELS {
+        let detail = format!("{} rows at most", limits::EGRESS_MODELS);
+        return Err(Problem::invalid("models_used.rows", detail));
+    }
     let named = |row: &Redaction| is_env_key(&row.key);
     if ended.redactions.len() > redaction::MOST || !ended.redactions.iter().all(named) {
         let most = redaction::MOST;
@@ -29,6 +33,10 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
     if ended.egress_denied.rows.len() > limits::EGRESS_ROWS {
         let detail = format!("{} rows at most", limits::EGRESS_ROWS);
         return Err(Problem::invalid("egress_denied.rows", detail));
+    }
+    if ended.egress_reached.rows.len() > limits::EGRESS_ROWS {
+        let detail = format!("{} rows at most", limits::EGRESS_ROWS);
+        return Err(Problem::invalid("egress_reached.rows", detail));
     }
     if ended
         .result_bytes
@@ -48,8 +56,10 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
         },
         redactions: ended.redactions,
         egress_denied: ended.egress_denied,
+        egress_reached: ended.egress_reached.bounded(),
         artifact_secrets: ended.artifact_secrets,
         agent: ended.agent,
+        models_used: ended.models_used,
     })
 }
 

@@ -3,17 +3,22 @@
 use sealfleet_api::types::{
     AttemptView, EnqueueRun, EnqueueStep, EnrolmentKeyView, FargatePoolView, FargateSpec,
     LimitsView, OutputCredentials, OutputPlace as OutputPlaceView, PoolView, ProjectView,
-    RunSummary, RunView, StepView, TokenView, WorkerView,
+    RunSummary, RunView, StepView, TokenView, UsageSums, WorkerView, WorkflowDefinition,
+    WorkflowVersionView, WorkflowView,
 };
 use sealfleet_aws::outputs::OutputKey;
+use sealfleet_domain::approval::Approval;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::credential::Token;
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker};
-use sealfleet_domain::labels::Labels;
+use sealfleet_domain::labels::{EGRESS, Labels};
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::run::{Attempt, AttemptEnd, OutputPlace, Run, Step, StepState, attempts};
-use sealfleet_domain::{Line, Timestamp};
+use sealfleet_domain::run::{
+    Attempt, AttemptEnd, OutputPlace, Run, Step, StepSpec, StepState, attempts,
+};
+use sealfleet_domain::workflow::{Definition, Workflow, WorkflowVersion};
+use sealfleet_domain::{Line, StepId, Timestamp};
 use sealfleet_fargate::CONTAINER;
 use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Error;
@@ -71,20 +76,39 @@ fn attempt(attempt: Attempt) -> AttemptView {
     }
 }
 
-/// The run as it was enqueued.
+/// The run as its caller wrote it. A run of a registered workflow was written by others.
 fn document(run: &Run) -> Option<EnqueueRun> {
+    if run.workflow_version.is_some() {
+        return None;
+    }
     let chosen = run.chosen.clone()?;
-    let steps = run.steps.iter().map(|(id, step)| {
-        let spec = step.spec.clone();
+    let specs = run.steps.iter();
+    let specs = specs.map(|(id, step)| (id.clone(), step.spec.clone()));
+    Some(EnqueueRun {
+        workflow: run.workflow.clone(),
+        profile: chosen.profile,
+        overrides: chosen.overrides,
+        labels: label_map(&run.labels),
+        steps: steps(specs),
+    })
+}
+
+/// Steps as their caller wrote them.
+#[must_use]
+pub fn steps(specs: impl IntoIterator<Item = (StepId, StepSpec)>) -> Vec<EnqueueStep> {
+    let written = specs.into_iter().map(|(id, spec)| {
+        let mut requires = label_map(&spec.requires);
+        // Added at enqueue, and refused from a caller.
+        requires.remove(EGRESS);
         EnqueueStep {
-            id: id.clone(),
+            id,
             pool: spec.pool,
             mode: spec.mode,
             command: spec.command,
             agent: spec.agent,
             needs: spec.needs,
             takes: spec.takes,
-            requires: label_map(&spec.requires),
+            requires,
             model: spec.model.as_deref().map(Line::escaped),
             env: spec.env,
             tool: spec.tool,
@@ -92,19 +116,50 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             stdin: spec.inputs.stdin,
             tty: spec.tty,
             artifacts: spec.artifacts,
+            approval: spec.approval,
             on_drift: spec.on_drift,
             timeout_seconds: spec.timeout_seconds,
             max_attempts: spec.max_attempts,
             ttl_seconds: spec.ttl_seconds,
         }
     });
-    Some(EnqueueRun {
-        workflow: run.workflow.clone(),
-        profile: chosen.profile,
-        overrides: chosen.overrides,
-        labels: label_map(&run.labels),
-        steps: steps.collect(),
-    })
+    written.collect()
+}
+
+#[must_use]
+pub fn workflow(workflow: Workflow) -> WorkflowView {
+    WorkflowView {
+        name: workflow.name,
+        live: workflow.live,
+        pending: workflow.pending,
+        newest: workflow.newest,
+    }
+}
+
+#[must_use]
+pub fn workflow_version(version: WorkflowVersion) -> WorkflowVersionView {
+    let Definition {
+        description,
+        profile,
+        overrides,
+        parameters,
+        steps,
+    } = version.definition;
+    WorkflowVersionView {
+        workflow: version.workflow,
+        version: version.version,
+        state: version.state,
+        hash: version.hash,
+        registered_by: version.registered_by,
+        registered_at: version.registered_at,
+        definition: Box::new(WorkflowDefinition {
+            description,
+            profile,
+            overrides,
+            parameters,
+            steps: self::steps(steps),
+        }),
+    }
 }
 
 /// Where the output of a step's newest claim lies.
@@ -145,6 +200,7 @@ pub fn run(run: Run, now: Timestamp) -> RunView {
     RunView {
         run_id: run.run_id,
         workflow: run.workflow,
+        workflow_version: run.workflow_version,
         state,
         profiles,
         secrets,
@@ -161,13 +217,21 @@ pub fn run_summary(run: &Run) -> RunSummary {
     RunSummary {
         run_id: run.run_id,
         workflow: run.workflow.clone(),
+        workflow_version: run.workflow_version,
         state: run.state(),
         labels: label_map(&run.labels),
         created_at: run.created_at,
     }
 }
 
-fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepView {
+/// What the attempts at a step have used, of all models together.
+fn used(step: &Step) -> Option<UsageSums> {
+    let all = step.used.values().copied();
+    let all = all.reduce(|all, sums| all.plus(&sums))?;
+    Some(UsageSums::from(&all))
+}
+
+fn step_view(id: StepId, step: &Step, now: Timestamp) -> StepView {
     let said = step.agent.clone().unwrap_or_default();
     let mut view = StepView {
         id,
@@ -194,6 +258,8 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         output_missing_bytes: step.output_missing_bytes,
         result_bytes: step.result_bytes,
         artifacts: step.artifacts,
+        used: used(step),
+        approval: step.approval.clone(),
         aborted: None,
         dead: None,
         diagnosis: None,
@@ -214,9 +280,28 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         } if *resent > 0 || *resend_at <= now => {
             view.diagnosis = Some(unclaimed(step));
         }
+        StepState::Waiting { .. } => view.diagnosis = step.approval.as_ref().map(undecided),
         StepState::Queued { .. } | StepState::Blocked | StepState::Succeeded { .. } => {}
     }
     view
+}
+
+/// What a step waits for that has to be approved.
+fn undecided(approval: &Approval) -> String {
+    let Approval {
+        approval: id,
+        requested_by,
+        ..
+    } = approval;
+    let missing = match approval.missing() {
+        1 => "an approval".to_owned(),
+        more => format!("{more} approvals"),
+    };
+    let until = approval.decide_by.map(|until| format!(" until {until}"));
+    format!(
+        "it waits for {missing} by somebody else than `{requested_by}`{}; see `sealfleet approval show {id}`",
+        until.unwrap_or_default()
+    )
 }
 
 /// Why nobody may have claimed a step.
@@ -238,7 +323,7 @@ fn unclaimed(step: &Step) -> String {
             .map(|model| format!("model `{model}`")),
     );
     format!(
-        "no worker has claimed it; it needs an approved worker with a free slot and {}",
+        "no worker has claimed it; it needs an approved worker that does not drain, with a free slot and {}",
         wants.join(", ")
     )
 }
@@ -282,6 +367,7 @@ pub fn worker(worker: Worker) -> WorkerView {
         sandboxes: worker.sandboxes,
         max_concurrent: worker.max_concurrent,
         registered_at: worker.registered_at,
+        draining_since: worker.draining_since,
     }
 }
 
@@ -351,6 +437,7 @@ pub fn project(
         pools,
         version: project.version,
         limits,
+        egress_ceiling: project.egress_ceiling,
         created_at: project.created_at,
     })
 }

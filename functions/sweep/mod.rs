@@ -2,8 +2,9 @@
 //!
 //! It sends the message of a queued step again, or ends a step whose time to live is over. It looks
 //! at the lease of a step that a worker holds, and asks the host of a step that a host holds. It
-//! stops sandboxes left behind by ended steps, goes on with interrupted fan-outs, and moves audit
-//! entries that wait in the outbox to the trail. Queue messages, events and handlers may all be
+//! stops sandboxes left behind by ended steps, goes on with interrupted fan-outs, ends requests for
+//! approval that nobody has decided in time, and moves audit entries that wait in the outbox to the
+//! trail. Queue messages, events and handlers may all be
 //! lost; this alone brings every run to its end.
 //!
 //! All shards of the index are read at once, keys only, page by page, while what is already known
@@ -58,7 +59,7 @@ pub struct Ports {
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
-    /// Runs, fan-outs and waiting audit entries that were due.
+    /// Runs, fan-outs, approvals and waiting audit entries that were due.
     pub visited: u64,
     /// Those that could not be dealt with; they stay due.
     pub failed: u64,
@@ -223,6 +224,10 @@ async fn work(ports: &Ports, work: Work, until: Timestamp) -> Event {
     let done = match task {
         Task::FanOut(owner, id) => Done::FanOut(resume(ports, &owner, id, until).await),
         Task::Entry(entry) => Done::Over(ports.ledger.move_to_trail(&entry).await),
+        Task::Approval(scope, id) => {
+            let ended = ports.ledger.expire_approval(&scope, &id, visit::ACTOR);
+            Done::Over(ended.await)
+        }
         Task::Read(due) => Done::Looked(visit::look(ports, due).await),
         Task::Visit(visit) => Done::Over(visit::carry_out(ports, &visit).await),
         Task::Ask(mut visits) => {

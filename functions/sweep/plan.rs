@@ -4,9 +4,9 @@
 //! one piece of each share in turn, and no share has more pieces in work than an equal part of all
 //! slots while others wait. So what one project has due costs another at most its turns.
 //!
-//! - **Lanes.** Fan-outs come first, then entries of the outbox, then runs. Fan-outs and entries
-//!   have only some of the slots: neither a stuck audit table nor a crowd of fan-outs stops runs
-//!   from being visited.
+//! - **Lanes.** Fan-outs come first, then entries of the outbox and approvals whose time is over,
+//!   then runs. Fan-outs and entries have only some of the slots: neither a stuck audit table nor
+//!   a crowd of fan-outs stops runs from being visited.
 //! - **Within a project**, a run is read before anything is done about it. Whatever it is due for
 //!   is done at once, except when it only waits for its queue message: re-sends wait until the
 //!   project's other due runs have been read. Every fourth turn is a re-send nevertheless, so a
@@ -19,7 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sealfleet_domain::{FanOutId, Owner, RunId, Timestamp};
+use sealfleet_domain::{ApprovalId, FanOutId, Owner, ProjectScope, RunId, Timestamp};
 use sealfleet_hosts::BATCH;
 use sealfleet_ledger::{Due, DueRun, WaitingEntry};
 
@@ -27,7 +27,7 @@ use super::visit::Visit;
 
 /// Fan-outs in work at most: each has many calls of its own under way.
 const FAN_OUTS_AT_ONCE: usize = 2;
-/// Entries of the outbox in work at most.
+/// Entries of the outbox, and approvals, in work at most.
 const ENTRIES_AT_ONCE: usize = 8;
 /// Keys that are kept; about what one sweep can visit.
 const MOST_KEYS: usize = 20_000;
@@ -42,6 +42,8 @@ const RESEND_EVERY: u64 = 4;
 pub enum Task {
     FanOut(Owner, FanOutId),
     Entry(WaitingEntry),
+    /// An approval whose time is over.
+    Approval(ProjectScope, ApprovalId),
     /// A run that is to be read.
     Read(DueRun),
     /// A run that was read, with all that is to be known.
@@ -68,7 +70,8 @@ const RUNS: usize = 2;
 #[derive(Default)]
 struct Waiting {
     fan_outs: VecDeque<(Owner, FanOutId)>,
-    entries: VecDeque<WaitingEntry>,
+    /// Entries of the outbox, and approvals whose time is over.
+    entries: VecDeque<Task>,
     /// Earliest first.
     unread: BTreeMap<(Timestamp, RunId), DueRun>,
     answered: VecDeque<Box<Visit>>,
@@ -121,7 +124,11 @@ impl Plan {
                     FAN_OUTS
                 }
                 Due::Entry(entry) => {
-                    waiting.entries.push_back(entry);
+                    waiting.entries.push_back(Task::Entry(entry));
+                    ENTRIES
+                }
+                Due::Approval(scope, id) => {
+                    waiting.entries.push_back(Task::Approval(scope, id));
                     ENTRIES
                 }
                 Due::Run(due) => {
@@ -299,7 +306,7 @@ impl Waiting {
                 let (owner, id) = self.fan_outs.pop_front()?;
                 Some(Task::FanOut(owner, id))
             }
-            ENTRIES => self.entries.pop_front().map(Task::Entry),
+            ENTRIES => self.entries.pop_front(),
             _ => self.take_run(),
         }
     }

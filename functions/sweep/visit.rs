@@ -32,7 +32,7 @@ const SOON_SECONDS: i64 = 60;
 /// a minute costs an eighth of moving it. But what never moves would always come first.
 const STAYS_SECONDS: i64 = 300;
 
-const ACTOR: &str = "system:sweep";
+pub const ACTOR: &str = "system:sweep";
 
 /// A due run as it was read.
 pub struct Visit {
@@ -116,6 +116,7 @@ fn is_pressing(state: &StepState, now: Timestamp) -> bool {
     match state {
         StepState::Leased(hold) | StepState::Running(hold) => hold.due <= now,
         StepState::Aborted { stopping, .. } => stopping.is_some(),
+        StepState::Waiting { until } => *until <= now,
         _ => false,
     }
 }
@@ -237,6 +238,16 @@ fn move_on(ports: &Ports, run: &mut Run, told: &[Told], now: Timestamp) -> Chang
         .collect();
     for step_id in waiting {
         add(run.wait(&step_id, ports.pace, now));
+    }
+    let undecided = |state: &StepState| matches!(state, StepState::Waiting { .. });
+    let undecided: Vec<StepId> = run
+        .steps
+        .iter()
+        .filter(|(_, step)| undecided(&step.state))
+        .map(|(step_id, _)| step_id.clone())
+        .collect();
+    for step_id in undecided {
+        add(run.expire_approval(&step_id, ports.pace, now));
     }
     for Told {
         step_id,

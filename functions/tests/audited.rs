@@ -270,7 +270,7 @@ fn settled(mut run: Run) -> Run {
                 step.fence = Fence::default();
             }
             StepState::Leased(hold) | StepState::Running(hold) => {
-                (hold.due, hold.handle) = (hold.since, None)
+                (hold.due, hold.handle, hold.size) = (hold.since, None, None)
             }
             _ => {}
         }

@@ -11,10 +11,11 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
-    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, CreateUpload,
-    EnqueueRun, FetchInputs, Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage,
-    RegisterWorker, ReportStep, ResolveCascade, Revoke, SandboxEnd, SandboxLease, SetLimits,
-    StartStep, UpdateProject,
+    AskIdentityToken, AskSandboxToken, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject,
+    CreateToken, CreateUpload, Decide, EnqueueRun, FetchInputs, Heartbeat, LeaseRef,
+    PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker, RegisterWorkflow, ReportStep,
+    ResolveCascade, Revoke, RunWorkflow, SandboxEnd, SandboxHeartbeat, SandboxLease,
+    SetEgressCeiling, SetGovernance, SetLimits, StartStep, UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::NamePrefix;
@@ -158,7 +159,10 @@ fn each_request_is_one_of_its_operation() {
 /// that opens nothing.
 fn identified(name: &str, route: &str, request: &Request) {
     match route {
-        "POST /v1/sandbox/step" | "POST /v1/sandbox/end" => {
+        "POST /v1/sandbox/step"
+        | "POST /v1/sandbox/heartbeat"
+        | "POST /v1/sandbox/end"
+        | "POST /v1/sandbox/token" => {
             let arn = request.caller_arn.as_deref().unwrap();
             assert!(
                 sandbox_session(&NamePrefix::default(), arn).is_ok(),
@@ -166,7 +170,9 @@ fn identified(name: &str, route: &str, request: &Request) {
             );
         }
         "POST /v1/workers/register" if request.bearer().unwrap().is_none() => {}
-        "GET /v1/openapi.json" => assert!(request.bearer().unwrap().is_none(), "{name}"),
+        "GET /v1/openapi.json"
+        | "GET /.well-known/openid-configuration"
+        | "GET /.well-known/jwks.json" => assert!(request.bearer().unwrap().is_none(), "{name}"),
         _ => {
             let text = request.bearer().unwrap().unwrap();
             assert!(
@@ -188,6 +194,11 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/projects" => request.json::<CreateProject>().map(drop),
         "PUT /v1/projects/{project}" => request.json::<UpdateProject>().map(drop),
         "PUT /v1/projects/{project}/limits" => request.json::<SetLimits>().map(drop),
+        "PUT /v1/projects/{project}/egress-ceiling" => request.json::<SetEgressCeiling>().map(drop),
+        "POST /v1/workflows" => request.json::<RegisterWorkflow>().map(drop),
+        "POST /v1/workflows/{workflow}/runs" => request.json::<RunWorkflow>().map(drop),
+        "POST /v1/approvals/{approval}/decision" => request.json::<Decide>().map(drop),
+        "PUT /v1/governance" => request.json::<SetGovernance>().map(drop),
         "POST /v1/tokens" => request.json::<CreateToken>().map(drop),
         "POST /v1/enrolment-keys" => request.json::<CreateEnrolmentKey>().map(drop),
         "POST /v1/workers/register" => request.json::<RegisterWorker>().map(drop),
@@ -209,7 +220,10 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/starts" => request.json::<StartStep>().map(drop),
         "POST /v1/reports" => request.json::<ReportStep>().map(drop),
         "POST /v1/sandbox/step" => request.json::<SandboxLease>().map(drop),
+        "POST /v1/sandbox/heartbeat" => request.json::<SandboxHeartbeat>().map(drop),
         "POST /v1/sandbox/end" => request.json::<SandboxEnd>().map(drop),
+        "POST /v1/sandbox/token" => request.json::<AskSandboxToken>().map(drop),
+        "POST /v1/identity-tokens" => request.json::<AskIdentityToken>().map(drop),
         _ => {
             assert!(request.body().is_empty(), "`{route}` takes no body");
             Ok(())

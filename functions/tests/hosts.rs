@@ -26,6 +26,8 @@ use sealfleet_test_fakes::stage::{self, Stage};
 use sealfleet_versions::Versions;
 use serde_json::{Value, json};
 
+use crate::world::{self, Sent, Who};
+
 /// Runs sandboxes in a map.
 #[derive(Clone)]
 struct Toy {
@@ -255,6 +257,7 @@ async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
         max_concurrent: 1000,
         hash: None,
         enrolled_by: None,
+        draining_since: None,
         sandboxes: Default::default(),
         registered_at: now,
     };
@@ -280,6 +283,27 @@ async fn sweep_follows_a_sandbox_of_any_host() {
         panic!("the step has not ended");
     };
     assert_eq!(failure, Failure::Exit { code: 3 });
+}
+
+#[tokio::test]
+async fn a_drained_pool_launches_nothing_until_it_is_resumed() {
+    let world = World::new().await;
+    let (scope, ledger) = (&world.scope, &world.ledger);
+    let pool = &ledger.workers(scope, None, 1).await.unwrap().items[0];
+    let drain = async |drains| {
+        let drained = ledger.drain_worker(scope, pool.worker_id, drains, "test");
+        drained.await.unwrap()
+    };
+    drain(true).await;
+    let run_id = world.enqueue().await;
+    assert!(world.deliver(run_id).await, "the message would die");
+    assert!(matches!(
+        world.state(run_id).await,
+        StepState::Queued { .. }
+    ));
+    drain(false).await;
+    assert!(world.deliver(run_id).await);
+    assert!(matches!(world.state(run_id).await, StepState::Leased(_)));
 }
 
 /// The host tells how the step's sandbox stands.
@@ -504,4 +528,41 @@ async fn a_step_that_waits_is_counted_by_the_time_it_has_waited() {
     world.lines.lock().unwrap().clear();
     world.sweep().await;
     assert_eq!(longest(), None);
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_would_serve_is_refused() {
+    let world = world::World::new().await;
+    let image = format!("i@sha256:{}", "0".repeat(64));
+    let fargate = json!({ "kind": "fargate", "image": image });
+    let operator = world.credential(Who::Operator).to_owned();
+    let create = async |project: &str, pool: &str| {
+        let pools = json!({ "edge": { "kind": "pull" }, pool: fargate });
+        let body = json!({ "project": project, "pools": pools });
+        world
+            .request(&operator, "POST", "/v1/projects", &body)
+            .await
+    };
+    world.undeploy("acme", "clod");
+    let (status, refused) = create("acme", "clod").await;
+    assert_eq!(status, 400, "{refused}");
+    assert_eq!(refused["field"], json!("pools.clod"), "{refused}");
+    assert!(refused.to_string().contains("sealfleet project deploy"));
+    // It is not registered, and its own pool is there.
+    assert_eq!(create("acme", "cloud").await.0, 201);
+    // A pool that is there stays, whatever became of its queue; a new one is looked for.
+    world.undeploy("acme", "cloud");
+    let change = async |pools: Value| {
+        let request = Sent {
+            credential: operator.clone(),
+            headers: [("if-match", "\"1\"".to_owned())].into(),
+            body: Some(json!({ "pools": pools }).to_string()),
+            ..Sent::default()
+        };
+        world.send("PUT", "/v1/projects/acme", request).await.0
+    };
+    let more = json!({ "edge": { "kind": "pull" }, "cloud": fargate, "clod": fargate });
+    assert_eq!(change(more).await, 400);
+    let same = json!({ "edge": { "kind": "pull" }, "cloud": fargate });
+    assert_eq!(change(same).await, 200);
 }

@@ -1,4 +1,4 @@
-//! 74. `notify`: what the account's event bus is told of the ends of runs.
+//! 74. `notify`: what the account's event bus is told of the ends of runs, and of approvals.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::bus::Bus;
-use sealfleet_domain::NamePrefix;
+use sealfleet_domain::approval::{Decision, Verdict};
 use sealfleet_domain::run::{Failure, Fresh, Outcome, Pace, Run};
-use sealfleet_functions::notify::{DETAIL_TYPE, Ports, handle};
+use sealfleet_domain::{NamePrefix, StepId};
+use sealfleet_functions::notify::{APPROVAL_DECIDED, APPROVAL_REQUESTED, Ports, RUN_ENDED, handle};
+use sealfleet_ledger::store::{Item, Key, Table};
 use sealfleet_test_fakes::memory::Changed;
 use serde_json::{Value, json};
 
@@ -22,14 +24,13 @@ const PACE: Pace = Pace {
 /// Keeps what it is told, and refuses the next events if it has to.
 #[derive(Clone, Default)]
 struct Told {
-    events: Arc<Mutex<Vec<Value>>>,
+    events: Arc<Mutex<Vec<(String, Value)>>>,
     refuses: Arc<Mutex<usize>>,
 }
 
 #[async_trait]
 impl Bus for Told {
     async fn put(&self, detail_type: &str, detail: &Value) -> Result<(), Unavailable> {
-        assert_eq!(detail_type, DETAIL_TYPE);
         let mut refuses = self.refuses.lock().unwrap();
         if *refuses > 0 {
             *refuses -= 1;
@@ -38,14 +39,22 @@ impl Bus for Told {
                 detail: "ThrottlingException".to_owned(),
             });
         }
-        self.events.lock().unwrap().push(detail.clone());
+        let told = (detail_type.to_owned(), detail.clone());
+        self.events.lock().unwrap().push(told);
         Ok(())
     }
 }
 
 impl Told {
+    /// What it was told of ends of runs.
     fn events(&self) -> Vec<Value> {
-        self.events.lock().unwrap().clone()
+        self.of(RUN_ENDED)
+    }
+
+    fn of(&self, kind: &str) -> Vec<Value> {
+        let events = self.events.lock().unwrap();
+        let of_kind = events.iter().filter(|(of, _)| of == kind);
+        of_kind.map(|(_, detail)| detail.clone()).collect()
     }
 
     /// Tells of these changes, which are numbered from `first`. Answers the number of the first
@@ -148,4 +157,69 @@ async fn of_a_failure_only_its_kind_is_told() {
     assert_eq!(events[0]["state"], "failed");
     assert_eq!(events[0]["steps"][0]["failure"], "cannot_start");
     assert!(!events[0].to_string().contains("outside"), "{}", events[0]);
+}
+
+/// The change of an approval's row in this partition, from how it was.
+fn changed(world: &World, partition: &str, id: &str, before: Option<Arc<Item>>) -> Changed {
+    let key = Key {
+        pk: format!("PRJ#healthcare#{partition}"),
+        sk: id.to_owned(),
+    };
+    let after = world.stage.lock().tables.get(Table::Ledger, &key);
+    Changed {
+        table: Table::Ledger,
+        key,
+        before,
+        after,
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_approval_and_its_end_are_told_once_each() {
+    let world = World::new();
+    let run_id = world.enqueue_waiting("a").await;
+    let id = format!("step:{run_id}:a");
+    let mut changes = vec![changed(&world, "APPROVALS", &id, None)];
+    let step: StepId = "a".parse().unwrap();
+    for by in ["token:b", "token:c"] {
+        let decision = Decision {
+            verdict: Verdict::Approve,
+            by: by.to_owned(),
+            reason: Some("words of theirs".into()),
+            at: world.ledger.now(),
+        };
+        let rule = |run: &mut Run, now| run.decide(&step, &decision, true, PACE, now);
+        let scope = scope();
+        let done = world.ledger.transition(&scope, run_id, by, rule);
+        done.await.unwrap();
+        let waited = changes[0].after.clone();
+        changes.push(changed(&world, "APPROVALS", &id, waited));
+    }
+    changes.push(changed(&world, "DECIDED", &id, None));
+    // One of two, and the end of the wait.
+    assert!(changes[1].after.is_some() && changes[2].after.is_none());
+    for told in [&changes[0], &changes[3]] {
+        let mark = told.after.as_ref().unwrap()["notify"].as_s();
+        assert_eq!(
+            mark.unwrap(),
+            "1",
+            "the filter of the mapping lets it through"
+        );
+    }
+    let told = Told::default();
+    assert_eq!(told.hears(&changes, 0).await, None);
+    let (requested, decided) = (told.of(APPROVAL_REQUESTED), told.of(APPROVAL_DECIDED));
+    assert_eq!((requested.len(), decided.len()), (1, 1));
+    let at = requested[0]["requested_at"].clone();
+    assert_eq!(
+        requested[0],
+        json!({
+            "version": 1, "request_id": decided[0]["request_id"], "installation": "sealfleet",
+            "project": "healthcare", "approval": id, "kind": "step",
+            "state": "pending", "approvers": 2, "requested_at": at,
+            "decide_by": requested[0]["decide_by"],
+        })
+    );
+    assert_eq!(decided[0]["state"], "approved");
+    assert!(!decided[0].to_string().contains("theirs"), "{decided:?}");
 }

@@ -200,6 +200,7 @@ impl World {
             inputs: Default::default(),
             tty: false,
             artifacts: Vec::new(),
+            approval: None,
             on_drift: OnDrift::Proceed,
             timeout_seconds: 12 * 3600,
             max_attempts: 3,
@@ -226,6 +227,7 @@ impl World {
             max_concurrent: 1000,
             hash: None,
             enrolled_by: None,
+            draining_since: None,
             sandboxes: Default::default(),
             registered_at: self.ledger.now(),
         }
@@ -406,6 +408,7 @@ async fn an_expired_lease_is_found_within_75_seconds_and_a_live_step_seldom_move
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: "A".to_owned(),
         uri: "builtin://a".parse().unwrap(),

@@ -1,11 +1,13 @@
 //! `trail`: what reaches the audit table from the rows of runs, and every way in which somebody
 //! else may have changed a row in between.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord, UserIdentity};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::approval::Asker;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
 use sealfleet_domain::hash::sha256_hex;
@@ -36,6 +38,7 @@ pub struct World {
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: "A".to_owned(),
         uri: "builtin://a".parse().unwrap(),
@@ -107,6 +110,28 @@ impl World {
         run_id
     }
 
+    /// Stores a run of one step that two have to approve.
+    pub async fn enqueue_waiting(&self, step: &str) -> RunId {
+        let spec: StepSpec = serde_json::from_value(serde_json::json!({
+            "pool": "workers", "mode": "sandboxed", "command": ["true"], "approval": "required",
+            "timeout_seconds": 60, "max_attempts": 3, "ttl_seconds": 3600,
+        }))
+        .unwrap();
+        let now = self.ledger.now();
+        let run_id = RunId::new(self.ledger.ids(), now);
+        let of = ("w".parse().unwrap(), None);
+        let steps = BTreeMap::from([(step.parse().unwrap(), spec)]);
+        let asker = Asker {
+            actor: "test".to_owned(),
+            approvers: 2,
+        };
+        let (run, change) = Run::enqueue_version(run_id, of, None, steps, Some(asker), PACE, now);
+        let scope = scope();
+        let stored = self.ledger.enqueue(&scope, run, &change, None, "test");
+        stored.await.unwrap();
+        run_id
+    }
+
     pub async fn claim(&self, run_id: RunId, step: &str, fresh: Fresh) -> Fence {
         let worker = Worker {
             worker_id: WorkerId::new(self.ledger.ids(), self.ledger.now()),
@@ -119,6 +144,7 @@ impl World {
             max_concurrent: 1,
             hash: None,
             enrolled_by: None,
+            draining_since: None,
             sandboxes: Default::default(),
             registered_at: self.ledger.now(),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::WorkerId;
-use sealfleet_domain::fleet::{Pool, WorkerStatus};
+use sealfleet_domain::fleet::Pool;
 use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
 
@@ -187,9 +187,8 @@ async fn a_refusal_waits_for_nothing_that_is_read_besides_and_ends_it() {
     let worker = world.credential(Who::Approved);
     assert_eq!(world.claim_by(worker, &run).await.0, 200);
     let id: WorkerId = worker.split('.').nth(2).unwrap().parse().unwrap();
-    let (from, to) = ([WorkerStatus::Approved], WorkerStatus::Revoked);
     let own = scope(OWN);
-    let revoked = world.ledger.set_worker_status(&own, id, &from, to, "test");
+    let revoked = world.ledger.revoke_worker(&own, id, "test");
     revoked.await.unwrap();
     // A run that is not there is looked for twice.
     let (status, _, trips) = world.claim_by(worker, NOWHERE).await;

@@ -17,6 +17,7 @@ use sealfleet_ledger::unpack;
 use sealfleet_test_fakes::memory::Tables;
 use serde_json::{Map, Value, json};
 
+use crate::semantics::workflows::definition;
 use crate::semantics::{Hand, registration, run_of, step, text};
 use crate::world::{OWN, Sent, Who, World};
 
@@ -83,6 +84,11 @@ async fn busy() -> (World, Value) {
         ]))
         .await;
     let repeated = text(&repeated(&world).await, "run_id");
+    // A workflow whose second version waits for a decision, and a run of its first.
+    world.live("nightly", definition("one")).await;
+    let ticket = json!({ "parameters": { "ticket": "T-1" } });
+    let by_name = text(&world.run_by_name("nightly", ticket).await, "run_id");
+    world.register("nightly", definition("two")).await;
     let cancelled = world.enqueued_step(&json!({})).await;
     world.trail("").await;
     world.audit_table_is_away(true);
@@ -94,7 +100,7 @@ async fn busy() -> (World, Value) {
     let names = json!({
         "worker": hand_id, "credential": hand.credential, "enrolment_key": key, "lease": lease,
         "exhausted": exhausted, "finished": finished, "on_fargate": on_fargate, "held": held,
-        "waiting": waiting, "repeated": repeated, "cancelled": cancelled,
+        "waiting": waiting, "repeated": repeated, "cancelled": cancelled, "by_name": by_name,
         "revocation": revoked["revocations"][0]["revocation_id"],
     });
     (world, names)
@@ -166,6 +172,21 @@ async fn drive(stored: &Value) {
     world.succeeded(&hand, &lease).await;
     assert_eq!(text(&repeated(&world).await, "run_id"), name("repeated"));
 
+    // A run of a workflow ends, and what waited for a decision is decided and runs.
+    let admin = world.credential(Who::Admin);
+    let decided = world.approval("workflow:nightly@1").await;
+    assert_eq!(decided["state"], "approved");
+    let (status, approved) = world.approve(admin, "workflow:nightly@2").await;
+    assert_eq!((status, &approved["state"]), (200, &json!("approved")));
+    let ticket = json!({ "parameters": { "ticket": "T-2" } });
+    let next = text(&world.run_by_name("nightly", ticket).await, "run_id");
+    for (run, version) in [(name("by_name"), 1), (next, 2)] {
+        assert_eq!(world.run(&run).await["workflow_version"], version);
+        let lease = world.claimed(&hand, &run).await;
+        world.started(&hand, &lease).await;
+        world.succeeded(&hand, &lease).await;
+    }
+
     // The task of the old release is gone, so its step runs once more.
     let on_fargate = name("on_fargate");
     world.leases_run_out().await;
@@ -178,7 +199,6 @@ async fn drive(stored: &Value) {
     world
         .replace_profile("team", &json!({ "env": { "TEAM": "three" } }))
         .await;
-    let admin = world.credential(Who::Admin);
     let versions = world.get(admin, "/v1/profiles/team/versions").await;
     assert_eq!(versions["items"].as_array().unwrap().len(), 3);
     let lift = format!("POST /v1/revocations/{}/lift", name("revocation"));

@@ -23,7 +23,7 @@ impl World {
     }
 
     /// The events of a run, by its trail.
-    async fn events_of(&self, run: &str, kind: &str) -> Vec<Value> {
+    pub async fn events_of(&self, run: &str, kind: &str) -> Vec<Value> {
         let by = self.credential(Who::Admin);
         let request = Sent {
             credential: by.to_owned(),

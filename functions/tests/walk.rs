@@ -153,6 +153,9 @@ fn text(value: &Value, name: &str) -> String {
         .to_owned()
 }
 
+/// Who tokens are for.
+const AUDIENCE: &str = "vault";
+
 fn run_of(steps: &Value) -> Value {
     json!({ "workflow": "w", "steps": steps })
 }
@@ -173,14 +176,19 @@ async fn every_operation_that_changes_something_has_its_event() {
     projects_and_tokens(&mut walk, &operator, &admin).await;
     let worker = workers(&mut walk, &admin).await;
     profiles(&mut walk, &admin).await;
+    workflows(&mut walk, &admin).await;
     runs(&mut walk, &admin, &worker).await;
     revocations(&mut walk, &admin).await;
+    walk.get(&admin, "/v1/usage").await;
+    walk.get(&admin, "/v1/usage/prices").await;
     let trail = walk.get(&admin, "/v1/audit").await;
     let id = text(&trail["items"][0], "event_id");
     walk.get(&admin, &format!("/v1/audit/{id}")).await;
     without_the_audit_table(&walk, &admin).await;
 
     walk.get("", "/v1/openapi.json").await;
+    walk.get("", "/.well-known/openid-configuration").await;
+    walk.get("", "/.well-known/jwks.json").await;
     assert_eq!(
         walk.met,
         operations::all().map(route).collect(),
@@ -235,6 +243,7 @@ async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
     walk.ask(operator, "POST", "/v1/projects", project).await;
     walk.get(operator, "/v1/projects").await;
     walk.get(operator, "/v1/activity").await;
+    walk.get(operator, "/v1/whoami").await;
     walk.get(operator, "/v1/projects/radiology").await;
     let request = Sent {
         credential: operator.to_owned(),
@@ -246,6 +255,9 @@ async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
     let limits = json!({ "limits": { "requests_per_second": 20, "burst": 40 } });
     walk.ask(operator, "PUT", "/v1/projects/radiology/limits", limits)
         .await;
+    let ceiling = json!({ "ceiling": { "allow": [{ "host": "a.example" }] } });
+    let path = "/v1/projects/radiology/egress-ceiling";
+    walk.ask(operator, "PUT", path, ceiling).await;
     // It is closed, and a minute later deleted.
     for _ in 0..2 {
         walk.ask(operator, "DELETE", "/v1/projects/radiology", Value::Null)
@@ -277,7 +289,7 @@ async fn workers(walk: &mut Walk, admin: &str) -> String {
         .await;
     walk.get(admin, "/v1/enrolment-keys").await;
     let body = json!({
-        "project": "healthcare", "name": "w", "pool": "workers", "modes": ["sandboxed"], "max_concurrent": 2,
+        "project": "healthcare", "name": "w", "pool": "workers", "modes": ["sandboxed", "identity"], "max_concurrent": 2,
     });
     let enrolled = walk
         .ask(
@@ -302,6 +314,11 @@ async fn workers(walk: &mut Walk, admin: &str) -> String {
     }
     walk.get(admin, "/v1/workers").await;
 
+    for what in ["drain", "resume"] {
+        let path = format!("/v1/workers/{}/{what}", text(&enrolled, "worker_id"));
+        walk.ask(admin, "POST", &path, Value::Null).await;
+    }
+
     // The enrolled one is revoked while it holds a step.
     let run = walk
         .ask(admin, "POST", "/v1/runs", run_of(&json!([step("a", &[])])))
@@ -321,6 +338,8 @@ async fn workers(walk: &mut Walk, admin: &str) -> String {
 
 async fn profiles(walk: &mut Walk, admin: &str) {
     let content = json!({ "env": { "EHR_URL": "https://ehr.example" }, "secrets": { "EHR": "aws-sm://sealfleet/healthcare/ehr#key" } });
+    let reaching = json!({ "name": "reaching", "egress": "none" });
+    walk.ask(admin, "POST", "/v1/profiles", reaching).await;
     let mut created = content.clone();
     created["name"] = json!("ehr");
     walk.ask(admin, "POST", "/v1/profiles", created).await;
@@ -350,6 +369,49 @@ async fn profiles(walk: &mut Walk, admin: &str) {
     )
     .await;
     walk.ask(admin, "DELETE", "/v1/profiles/ehr", Value::Null)
+        .await;
+}
+
+async fn workflows(walk: &mut Walk, admin: &str) {
+    let member = walk.world.credential(Who::Member).to_owned();
+    let register = |command: &str| {
+        let mut step = step("a", &[]);
+        step["command"] = json!([command]);
+        json!({ "name": "nightly", "definition": { "steps": [step] } })
+    };
+    for version in 1..=3 {
+        let body = register(&format!("c{version}"));
+        walk.ask(&member, "POST", "/v1/workflows", body).await;
+        let path = format!("/v1/approvals/workflow:nightly@{version}");
+        let approval = walk.get(admin, &path).await;
+        let decision = if version == 1 {
+            json!({ "decision": "deny", "reason": "r" })
+        } else {
+            json!({ "decision": "approve", "review_token": approval["review_token"] })
+        };
+        walk.ask(admin, "POST", &format!("{path}/decision"), decision)
+            .await;
+    }
+    walk.get(admin, "/v1/approvals").await;
+    let mut undecided = step("a", &[]);
+    undecided["approval"] = json!("required");
+    undecided["ttl_seconds"] = json!(1);
+    let run = json!({ "workflow": "w", "steps": [undecided] });
+    walk.ask(&member, "POST", "/v1/runs", run).await;
+    walk.world.time_goes_by(2);
+    walk.world.sweep().await;
+    walk.get(admin, "/v1/workflows").await;
+    walk.get(admin, "/v1/workflows/nightly").await;
+    walk.get(admin, "/v1/workflows/nightly/versions").await;
+    walk.get(admin, "/v1/governance").await;
+    let governance = json!({ "require_registered_workflows": true });
+    walk.ask(admin, "PUT", "/v1/governance", governance).await;
+    walk.ask(&member, "POST", "/v1/workflows/nightly/runs", json!({}))
+        .await;
+    walk.ask(admin, "PUT", "/v1/governance", json!({})).await;
+    let body = register("withdrawn");
+    walk.ask(&member, "POST", "/v1/workflows", body).await;
+    walk.ask(admin, "POST", "/v1/workflows/nightly/retire", Value::Null)
         .await;
 }
 
@@ -421,6 +483,26 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
         walk.get(admin, &format!("{path}/artifacts")).await;
     }
 
+    let named = json!({ "name": "named", "identity": { "audiences": [AUDIENCE] } });
+    walk.ask(admin, "POST", "/v1/profiles", named).await;
+    let mut names_itself = step("a", &[]);
+    names_itself["mode"] = json!("identity");
+    let mut body = run_of(&json!([names_itself]));
+    body["profile"] = json!("named");
+    let run = text(&walk.ask(admin, "POST", "/v1/runs", body).await, "run_id");
+    let step_of = json!({ "run_id": run, "step_id": "a" });
+    let claim = walk.ask(worker, "POST", "/v1/claims", step_of).await;
+    let ask =
+        json!({ "run_id": run, "step_id": "a", "fence": claim["fence"], "audience": AUDIENCE });
+    walk.ask(worker, "POST", "/v1/identity-tokens", ask).await;
+    walk.ask(
+        admin,
+        "POST",
+        &format!("/v1/runs/{run}/cancel"),
+        Value::Null,
+    )
+    .await;
+
     let mut once = step("a", &[]);
     once["max_attempts"] = json!(1);
     let lost = walk
@@ -454,7 +536,12 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
 
 async fn revocations(walk: &mut Walk, admin: &str) {
     let steps = json!([{ "id": "a", "pool": FARGATE, "mode": "identity", "command": ["true"] }]);
-    let asked = json!({ "workflow": "w", "profile": CRM, "steps": steps });
+    let uri = format!("aws-sm://sealfleet/{OWN}/crm#api-key");
+    let names = json!({ "audiences": [AUDIENCE] });
+    let profile = json!({ "name": "cloud", "secrets": { "API_KEY": uri }, "identity": names,
+        "egress": { "allow": [{ "host": "example.com", "port": 443 }] } });
+    walk.ask(admin, "POST", "/v1/profiles", profile).await;
+    let asked = json!({ "workflow": "w", "profile": "cloud", "steps": steps });
     let run = text(&walk.ask(admin, "POST", "/v1/runs", asked).await, "run_id");
     walk.world.deliver().await;
     let stored = walk.stored(&run).await;
@@ -465,9 +552,21 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .unwrap_or_else(|| panic!("nothing is held: {stored:?}"));
     let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
     let lease = json!({ "project": OWN, "run_id": run, "step_id": "a", "fence": hold.fence });
+    let mut step = lease.clone();
+    step["egress"] = json!(true);
+    let mut beat = lease.clone();
+    let host = json!({ "host": "example.org", "port": 443, "reason": "no_rule", "count": 1 });
+    beat["egress_denied"] = json!({ "rows": [host] });
     let end = json!({ "project": OWN, "report": {
         "run_id": run, "step_id": "a", "fence": hold.fence, "state": "succeeded" } });
-    for (path, body) in [("/v1/sandbox/step", lease), ("/v1/sandbox/end", end)] {
+    let mut ask = lease;
+    ask["audience"] = json!(AUDIENCE);
+    for (path, body) in [
+        ("/v1/sandbox/step", step),
+        ("/v1/sandbox/heartbeat", beat),
+        ("/v1/sandbox/token", ask),
+        ("/v1/sandbox/end", end),
+    ] {
         let request = Sent {
             body: Some(body.to_string()),
             sandbox: Some(task.clone()),

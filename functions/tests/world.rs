@@ -13,6 +13,7 @@ use sealfleet_api::http::answer;
 use sealfleet_api::operations::{Operation, find, parts};
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::access::Role;
+use sealfleet_domain::approval::{Decision, Verdict};
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
@@ -21,9 +22,11 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::run::Mode;
-use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectScope, Timestamp, TokenId, WorkerId};
+use sealfleet_domain::{
+    ApprovalId, EnrolmentKeyId, Owner, ProjectScope, Timestamp, TokenId, WorkerId,
+};
 use sealfleet_functions::shared::auth::Oidc;
-use sealfleet_ledger::store::{Item, Table};
+use sealfleet_ledger::store::{Condition, Item, Key as RowKey, Table, Write};
 use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_oidc::Verifier;
 use sealfleet_test_fakes::ecs::{End, Status, Task};
@@ -260,6 +263,7 @@ impl World {
             max_concurrent: 1000,
             hash,
             enrolled_by: None,
+            draining_since: None,
             sandboxes: Default::default(),
             registered_at: now,
         }
@@ -306,11 +310,25 @@ impl World {
             .register_worker(&scope, &worker, Registration::Pending, "test")
             .await
             .unwrap();
-        if status != WorkerStatus::Pending {
-            self.ledger
-                .set_worker_status(&scope, id, &[WorkerStatus::Pending], status, "test")
-                .await
-                .unwrap();
+        let verdict = match status {
+            WorkerStatus::Pending => None,
+            WorkerStatus::Rejected => Some(Verdict::Deny),
+            WorkerStatus::Approved | WorkerStatus::Revoked => Some(Verdict::Approve),
+        };
+        if let Some(verdict) = verdict {
+            let decision = Decision {
+                verdict,
+                by: "test".to_owned(),
+                reason: Some("test".into()),
+                at: self.ledger.now(),
+            };
+            let approval = ApprovalId::Worker { worker_id: id };
+            let decided = self.ledger.decide(&scope, &approval, decision, true);
+            decided.await.unwrap();
+        }
+        if status == WorkerStatus::Revoked {
+            let revoked = self.ledger.revoke_worker(&scope, id, "test");
+            revoked.await.unwrap();
         }
         (id, worker_text(&scope, id, &secret))
     }
@@ -503,6 +521,19 @@ impl World {
     }
 
     /// From now on no time passes with requests.
+    /// The worker has registered before workers had approvals.
+    pub fn registered_long_ago(&self, worker_id: &str) {
+        let key = RowKey {
+            pk: format!("PRJ#{OWN}#APPROVALS"),
+            sk: format!("worker:{worker_id}"),
+        };
+        let tables = &mut self.stage.lock().tables;
+        tables.ignores_conditions = true;
+        let only_if = Condition::Absent;
+        tables.write(vec![Write::Delete { key, only_if }]).unwrap();
+        tables.ignores_conditions = false;
+    }
+
     pub fn time_stands_still(&self) {
         self.passes.store(0, Ordering::Relaxed);
     }
@@ -561,6 +592,12 @@ impl World {
             message.hint()
         });
         hints.collect()
+    }
+
+    /// The stack of a project has no such pool.
+    pub fn undeploy(&self, project: &str, pool: &str) {
+        let queue = format!("sealfleet-{project}--{pool}");
+        self.stage.lock().undeployed.insert(queue);
     }
 
     /// A secret gets a new version.

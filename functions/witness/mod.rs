@@ -7,6 +7,10 @@
 //! task for about an hour: of a task that it has forgotten, the execution role and a release of
 //! that very secret and version at that time must do.
 //!
+//! A worker's sandbox reads by its project's reader role, which it gets for a token of this control
+//! plane. The token's id is the source identity of the session, which AWS takes from the signed
+//! token and CloudTrail tells. `identity.token_issued` has it with the claim.
+//!
 //! Events come minutes late, at least once, in any order. The entry's id is made of CloudTrail's,
 //! so what comes again is put once, and counted once. Where a table or ECS does not answer, the
 //! event fails and comes again: nothing is taken for explained, or for unexplained, that could not
@@ -14,10 +18,12 @@
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
-use sealfleet_domain::run::{Fence, Handle};
+use sealfleet_domain::run::{Fence, Handle, attempts};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::witness::{Read, Release, Unexplained};
-use sealfleet_domain::{EventId, NamePrefix, Owner, ProjectScope, RunId, StepId, Timestamp};
+use sealfleet_domain::{
+    EventId, IdentityTokenId, NamePrefix, Owner, ProjectScope, RunId, StepId, Timestamp,
+};
 use sealfleet_fargate::names::execution_session;
 use sealfleet_hosts::{Sandbox, SandboxHost};
 use sealfleet_ledger::{AuditFilter, Error, Ledger};
@@ -27,6 +33,9 @@ use serde::{Deserialize, Serialize};
 use crate::shared::metrics::{Metric, Metrics};
 
 const ACTOR: &str = "system:witness";
+/// Seconds between a token's id and its entry in the trail, at most: both are made at once, by one
+/// clock.
+const TOKEN_SECONDS: i64 = 5;
 /// Entries that are read at once.
 const PAGE: usize = 1000;
 
@@ -67,9 +76,19 @@ struct UserIdentity {
     #[serde(default)]
     arn: Option<String>,
     #[serde(default)]
+    session_context: Option<SessionContext>,
+    #[serde(default)]
     invoked_by: Option<String>,
     #[serde(default)]
     principal_id: Option<String>,
+}
+
+/// What else is known of a role's session.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionContext {
+    #[serde(default)]
+    source_identity: Option<String>,
 }
 
 /// What an [`ApiCall`] asked for. A batch may name filters instead; each secret that it reads has a
@@ -94,13 +113,46 @@ pub struct Witnessed {
     pub unexplained: usize,
 }
 
+/// By what a sandbox's secrets are read, as AWS verified it.
+enum Reader {
+    /// The execution role of a project, in the session for this task.
+    Task(ProjectScope, String),
+    /// The reader role of a project, in a session for a token.
+    Worker(ProjectScope),
+}
+
+impl Reader {
+    fn of(prefix: &NamePrefix, caller: &str) -> Option<Self> {
+        if let Ok((scope, task_id)) = execution_session(prefix, caller) {
+            return Some(Self::Task(scope, task_id));
+        }
+        let (_, session) = caller.split_once(":assumed-role/")?;
+        let (role, _) = session.split_once('/')?;
+        let scope = ProjectScope::of_reader_role(prefix, role).ok()?;
+        Some(Self::Worker(scope))
+    }
+
+    const fn scope(&self) -> &ProjectScope {
+        match self {
+            Self::Task(scope, _) | Self::Worker(scope) => scope,
+        }
+    }
+}
+
 impl ApiCall {
+    /// The token of which STS made the session.
+    fn token(&self) -> Option<IdentityTokenId> {
+        let session = self.user_identity.session_context.as_ref()?;
+        session.source_identity.as_deref()?.parse().ok()
+    }
+
     /// Who made the call: the ARN that AWS verified, or the service.
     fn by(&self) -> String {
         let UserIdentity {
             arn,
             invoked_by,
             principal_id,
+            session_context: _,
         } = &self.user_identity;
         arn.as_ref()
             .or(invoked_by.as_ref())
@@ -178,15 +230,12 @@ async fn explained(
     let caller = call.by();
     // A role of that name in another account is not ours.
     let of_this_account = caller.split(':').nth(4) == Some(account);
-    let Some((reader, task_id)) = execution_session(&ports.prefix, &caller)
-        .ok()
-        .filter(|_| of_this_account)
-    else {
+    let Some(reader) = Reader::of(&ports.prefix, &caller).filter(|_| of_this_account) else {
         return Ok(Err(Unexplained::NotAnExecutionRole));
     };
     match secret.owner() {
         SecretOwner::System => {}
-        SecretOwner::Project(owner) if owner == *reader.project() => {}
+        SecretOwner::Project(owner) if owner == *reader.scope().project() => {}
         SecretOwner::Project(_) | SecretOwner::Nobody => return Ok(Err(Unexplained::OtherProject)),
     }
     let Some(version) = version else {
@@ -196,10 +245,76 @@ async fn explained(
         version: version.to_owned(),
         at: call.event_time,
     };
+    let (scope, task_id) = match reader {
+        Reader::Worker(scope) => return by_its_token(ports, &scope, call, secret, &read).await,
+        Reader::Task(scope, task_id) => (scope, task_id),
+    };
     match task(ports, &task_id).await? {
-        Some(task) => by_its_claim(ports, &reader, &task, secret, &read).await,
-        None => by_any_release(ports, &reader, secret, &read).await,
+        Some(task) => by_its_claim(ports, &scope, &task, secret, &read).await,
+        None => by_any_release(ports, &scope, secret, &read).await,
     }
+}
+
+/// The claim that the session's token was issued for was released this secret, and was live.
+async fn by_its_token(
+    ports: &Ports,
+    reader: &ProjectScope,
+    call: &ApiCall,
+    secret: &AskedSecret,
+    read: &Read,
+) -> Result<Result<(), Unexplained>, Error> {
+    let Some(token) = call.token() else {
+        return Ok(Err(Unexplained::UnknownToken));
+    };
+    let made = token.made_at();
+    let around = (
+        made.plus_seconds(-TOKEN_SECONDS),
+        made.plus_seconds(TOKEN_SECONDS),
+    );
+    let issued = entries(ports, reader, None, around.0, around.1).await?;
+    let Some((run_id, step_id, fence)) = issued_for(issued, token) else {
+        return Ok(Err(Unexplained::UnknownToken));
+    };
+    let (_, to) = read.released_between();
+    let entries = entries(ports, reader, Some(run_id), run_id.made_at(), to).await?;
+    let events = entries.iter().flat_map(|entry| {
+        let events = entry.events.iter().cloned();
+        events.map(|event| (entry.at, event))
+    });
+    // Entries of one millisecond have no order.
+    let mut events: Vec<(Timestamp, Event)> = events.collect();
+    events.sort_by_key(|(at, event)| (*at, !matches!(event, Event::StepLeased { .. })));
+    let over = attempts(events)
+        .remove(&step_id)
+        .and_then(|all| all.into_iter().find(|one| one.fence == fence))
+        .and_then(|one| {
+            one.started_at
+                .into_iter()
+                .chain(one.end.map(|(at, _)| at))
+                .min()
+        });
+    Ok(read.explained_by(
+        &releases(entries, Some((run_id, &step_id, fence))),
+        |released| secret.is(released),
+        over,
+    ))
+}
+
+/// The claim that a token for reads of secrets was issued for.
+fn issued_for(entries: Vec<AuditEntry>, token: IdentityTokenId) -> Option<(RunId, StepId, Fence)> {
+    entries.into_iter().find_map(|entry| {
+        let run_id = entry.run_id?;
+        entry.events.into_iter().find_map(|event| match event {
+            Event::IdentityTokenIssued {
+                step_id,
+                fence,
+                token_id,
+                audience,
+                ..
+            } if token_id == token && audience.reads_secrets() => Some((run_id, step_id, fence)),
+            _ => None,
+        })
+    })
 }
 
 /// The task of a session's name. `None`: ECS does not know it, or not any more.

@@ -12,7 +12,8 @@ use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
+use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run, SecretsRead};
+use sealfleet_domain::workload::SECRETS_AUDIENCE;
 use sealfleet_domain::{NamePrefix, RunId, WorkerId};
 use sealfleet_fargate::TaskState;
 use sealfleet_hosts::{Error as HostError, Launched, Template};
@@ -100,6 +101,7 @@ struct World {
     ecs: FakeEcs,
     scope: ProjectScope,
     lines: Arc<Mutex<Vec<String>>>,
+    store: Arc<Memory>,
 }
 
 impl World {
@@ -138,11 +140,41 @@ impl World {
             ecs,
             scope,
             lines,
+            store,
         }
     }
 
     fn change_task(&self, change: impl FnOnce(&mut TaskState)) {
         change(self.ecs.tasks.lock().unwrap().get_mut(TASK).unwrap());
+    }
+
+    /// The claim that was released the secrets.
+    fn claim(&self) -> ClaimTag {
+        let tasks = self.ecs.tasks.lock().unwrap();
+        let started_by = tasks[TASK].started_by.as_ref().unwrap();
+        started_by.parse().unwrap()
+    }
+
+    /// Its command starts.
+    async fn start(&self) {
+        let ClaimTag {
+            scope,
+            run_id,
+            step_id,
+            fence,
+        } = self.claim();
+        let handle = Some(Handle::new("sandbox".to_owned()));
+        let read = SecretsRead::default();
+        let start = |run: &mut Run, _| run.start(&step_id, None, fence, handle.clone(), &read);
+        let ledger = &self.ports.ledger;
+        ledger
+            .transition(&scope, run_id, "test", start)
+            .await
+            .unwrap();
+        let row = row_of(&self.store, run_id);
+        let added = Added::between(None, &row).unwrap();
+        let entries = ledger.whole_entries(added).await.unwrap();
+        ledger.add_to_trail(entries).await.unwrap();
     }
 
     async fn tell(&self, event: &Value) -> Result<Witnessed, Error> {
@@ -208,6 +240,7 @@ impl World {
 /// A claim that was released `sealfleet/healthcare/crm` and `sealfleet/system/base`.
 async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
     let secret = |name: &str| SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: "TOKEN".to_owned(),
         uri: format!("aws-sm://sealfleet/{name}#token").parse().unwrap(),
@@ -238,6 +271,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         max_concurrent: 1,
         hash: None,
         enrolled_by: None,
+        draining_since: None,
         sandboxes: Default::default(),
         registered_at: now,
     };
@@ -428,6 +462,90 @@ async fn only_the_task_of_the_claim_explains() {
         world.why(&of("another task")).await,
         Some(Unexplained::OtherTask)
     );
+}
+
+/// A token that was issued for the claim of a run, with this audience.
+async fn issued(world: &World, audience: &str) -> IdentityTokenId {
+    let ClaimTag {
+        run_id,
+        step_id,
+        fence,
+        ..
+    } = world.claim();
+    let ledger = &world.ports.ledger;
+    let token_id = IdentityTokenId::new(ledger.ids(), ledger.now());
+    let event = Event::IdentityTokenIssued {
+        step_id,
+        fence,
+        token_id,
+        audience: audience.parse().unwrap(),
+        expires_at: ledger.now().plus_seconds(30),
+    };
+    let entry = AuditEntry {
+        event_id: EventId::of(ledger.now(), &token_id.to_string()),
+        at: ledger.now(),
+        project: "healthcare".to_owned(),
+        actor: "worker:w".to_owned(),
+        run_id: Some(run_id),
+        containment_id: None,
+        events: vec![event],
+    };
+    ledger.add_to_trail(vec![entry]).await.unwrap();
+    token_id
+}
+
+/// A read by the reader role, in a session of this source identity.
+fn by_worker(name: &str, source_identity: &Value) -> Value {
+    let caller = "arn:aws:sts::111122223333:assumed-role/sealfleet-healthcare--reader/run.a";
+    let mut event = with("/detail/userIdentity/arn", json!(caller));
+    event["detail"]["eventID"] = json!(name);
+    event["detail"]["userIdentity"]["sessionContext"] =
+        json!({ "sourceIdentity": source_identity });
+    event
+}
+
+#[tokio::test]
+async fn only_a_token_that_reads_secrets_explains_a_workers_read() {
+    let world = World::new().await;
+    // No task of ECS has a part in it.
+    world.ecs.down.store(true, Ordering::SeqCst);
+    let token = issued(&world, SECRETS_AUDIENCE).await;
+    let own = by_worker("own", &json!(token));
+    assert_eq!(world.why(&own).await, None);
+    let other = issued(&world, "sts.amazonaws.com").await;
+    let never = IdentityTokenId::new(world.ports.ledger.ids(), world.ports.ledger.now());
+    for (name, source) in [
+        ("another audience", json!(other)),
+        ("never issued", json!(never)),
+        ("no token", json!("alice")),
+        ("none", Value::Null),
+    ] {
+        let why = world.why(&by_worker(name, &source)).await;
+        assert_eq!(why, Some(Unexplained::UnknownToken), "{name}");
+    }
+    let mut foreign = by_worker("another project", &json!(token));
+    foreign["detail"]["userIdentity"]["arn"] =
+        json!("arn:aws:sts::111122223333:assumed-role/sealfleet-finance--reader/run.a");
+    assert_eq!(world.why(&foreign).await, Some(Unexplained::OtherProject));
+    let mut version = by_worker("another version", &json!(token));
+    version["detail"]["requestParameters"]["versionId"] = json!("another");
+    assert_eq!(world.why(&version).await, Some(Unexplained::NotReleased));
+}
+
+#[tokio::test]
+async fn a_workers_read_is_before_its_command_and_its_claims_end() {
+    let world = World::new().await;
+    let token = issued(&world, SECRETS_AUDIENCE).await;
+    let late = |name: &str| {
+        let mut event = by_worker(name, &json!(token));
+        event["detail"]["eventTime"] = json!("2026-01-31T08:01:00Z");
+        event
+    };
+    // A slow start, whose lease is renewed.
+    assert_eq!(world.why(&late("slow")).await, None);
+    world.start().await;
+    let why = world.why(&late("after the start")).await;
+    assert_eq!(why, Some(Unexplained::LongAfterRelease));
 }
 
 #[tokio::test]

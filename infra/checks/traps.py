@@ -162,13 +162,14 @@ def a_queue_cannot_take_every_slot_of_its_function(t):
       lambda t: props(t.control, "ExportMapping").update(FilterCriteria={"Filters": [{"Pattern": "{}"}]}),
       lambda t: props(t.control, "TrailMapping")["FilterCriteria"]["Filters"].pop(),
       lambda t: props(t.control, "TrailMapping")["FilterCriteria"]["Filters"][0].update(Pattern='{"dynamodb":{"Keys":{"pk":{"S":["PRJ#a"]}}}}'),
+      lambda t: props(t.control, "NotifyMapping")["FilterCriteria"]["Filters"].pop(),
       lambda t: props(t.control, "NotifyMapping")["FilterCriteria"]["Filters"][0].update(Pattern='{"dynamodb":{"NewImage":{"left":{"N":["1"]}}}}'))
 def no_event_source_filters_since_it_would_delete_the_rest_save_for_rows_that_are_no_news(t):
     wanted = {
         # A row that carries entries, or did before the change.
         "TrailMapping": [{image: {"trail": {"S": ["1"]}}} for image in ("NewImage", "OldImage")],
-        # A run of which no step is left.
-        "NotifyMapping": [{"NewImage": {"left": {"N": ["0"]}}}],
+        # A run of which no step is left, and a request for approval.
+        "NotifyMapping": [{"NewImage": {"left": {"N": ["0"]}}}, {"NewImage": {"notify": {"S": ["1"]}}}],
     }
     for name, mapping in t.mappings():
         filters = mapping["Properties"].get("FilterCriteria", {}).get("Filters", [])
@@ -497,14 +498,15 @@ def execution(t):
 
 
 @rule(lambda t: execution(t)[0].pop("Condition"),
+      lambda t: props(t.project, "ReaderRole")["Policies"][0]["PolicyDocument"]["Statement"][1].pop("Condition"),
       lambda t: execution(t)[0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sealfleet/*"}),
       lambda t: props(t.control, "SandboxTaskRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:GetSecretValue"))
-def only_the_execution_role_reads_secrets_and_only_tagged_ones_of_its_project(t):
+def only_the_execution_and_the_reader_role_read_secrets_and_only_tagged_ones_of_their_project(t):
     for name, statement in t.allows():
         if not any(a.startswith("secretsmanager:") and a != "secretsmanager:DescribeSecret" for a in listed(statement["Action"])):
             continue
         resource = json.dumps(statement["Resource"])
-        if name != "ExecutionRole" or not ("${NamePrefix}/${Project}/*" in resource or "${NamePrefix}/system/*" in resource):
+        if name not in ("ExecutionRole", "ReaderRole") or not ("${NamePrefix}/${Project}/*" in resource or "${NamePrefix}/system/*" in resource):
             yield f"{name}: {resource}"
         if "aws:ResourceTag/sealfleet:project" not in json.dumps(statement.get("Condition", {})):
             yield f"{name}: without the tag"
@@ -532,13 +534,13 @@ def nobody_opens_a_shell_in_a_sandbox(t):
 @rule(lambda t: props(t.control, "SandboxTaskRole")["Policies"][0]["PolicyDocument"]["Statement"].append(
           {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "x"}),
       lambda t: props(t.control, "SandboxTaskRole").update(ManagedPolicyArns=["x"]))
-def a_sandbox_may_call_its_own_route_and_nothing_else(t):
+def a_sandbox_may_call_its_own_routes_and_nothing_else(t):
     role = props(t.control, "SandboxTaskRole")
     statements = [s for p in role["Policies"] for s in p["PolicyDocument"]["Statement"]]
     if [s["Action"] for s in statements] != ["execute-api:Invoke"] or "ManagedPolicyArns" in role:
         yield "SandboxTaskRole"
     routes = re.findall(r"/POST/v1/sandbox/[a-z*]*", json.dumps(statements[0]["Resource"]))
-    if sorted(routes) != 2 * ["/POST/v1/sandbox/end"] + 2 * ["/POST/v1/sandbox/step"]:
+    if sorted(routes) != sorted(2 * [f"/POST/v1/sandbox/{route}" for route in ("end", "heartbeat", "step", "token")]):
         yield "SandboxTaskRole: another route"
 
 
@@ -556,6 +558,58 @@ def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
     claim = queue_trust(t)["Condition"].get("ArnLike", {}).get("aws:PrincipalArn", {}).get("Fn::If", [None, None, {}])
     if claim[0] != "IsLocal" or not claim[2].get("Fn::Sub", "").endswith(":role/sealfleet/control/${NamePrefix}-claim"):
         yield "WorkerQueueRole"
+
+
+def reader_trust(t):
+    return props(t.project, "ReaderRole")["AssumeRolePolicyDocument"]["Fn::Sub"]
+
+
+def change_reader_trust(old, new):
+    def change(t):
+        trust = reader_trust(t)
+        assert old in trust[0]
+        trust[0] = trust[0].replace(old, new)
+    return change
+
+
+@rule(change_reader_trust('"StringEquals": { "${Host}:aud": "sealfleet.secrets" }', '"StringEquals": { "${Host}:aud": "sts.amazonaws.com" }'),
+      change_reader_trust("project:${Project}:*", "project:${Project}*"),
+      change_reader_trust('"Federated"', '"AWS"'),
+      lambda t: reader_trust(t)[1].update(Host="accounts.google.com"))
+def the_reader_role_is_for_tokens_that_read_secrets_of_its_project(t):
+    text, names = reader_trust(t)
+    trusts = json.loads(text)["Statement"]
+    if names != {"Host": {"Fn::Select": [1, {"Fn::Split": ["://", {"Ref": "Issuer"}]}]}}:
+        yield "ReaderRole: another issuer"
+    for trust in trusts:
+        if list(trust["Principal"]) != ["Federated"] or not trust["Principal"]["Federated"].endswith(":oidc-provider/${Host}"):
+            yield "ReaderRole: another principal"
+        if trust["Condition"] != {"StringEquals": {"${Host}:aud": "sealfleet.secrets"}, "StringLike": {"${Host}:sub": "project:${Project}:*"}}:
+            yield "ReaderRole: other tokens"
+
+
+def signing(t, key):
+    return next(s for s in props(t.control, key)["KeyPolicy"]["Statement"] if "kms:Sign" in listed(s["Action"]))
+
+
+@rule(lambda t: next(s for _, s in t.allows() if s.get("Sid") == "Logs").update(Action="kms:Sign"),
+      lambda t: signing(t, "IdentityKeyB").pop("Condition"),
+      lambda t: props(t.control, "IdentityKeyA")["KeyPolicy"]["Statement"][0]["Action"].append("kms:Sign"),
+      lambda t: signing(t, "DigestKey")["Condition"]["ArnLike"].update({"aws:PrincipalArn": "*"}))
+def each_signing_key_has_one_function_that_signs(t):
+    signers = {"DigestKey": "export", "IdentityKeyA": "identity", "IdentityKeyB": "identity"}
+    keys = {name for name, _ in t.of_type("AWS::KMS::Key")}
+    for name in keys ^ set(signers):
+        yield f"{name}: nobody says who signs with it"
+    for name, function in signers.items():
+        signs = [s for s in props(t.control, name)["KeyPolicy"]["Statement"] if {"kms:Sign", "kms:*"} & set(listed(s["Action"]))]
+        by = [s.get("Condition", {}).get("ArnLike", {}).get("aws:PrincipalArn", {}) for s in signs]
+        role = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/control/${NamePrefix}-" + function}
+        if len(by) != 1 or not isinstance(by[0], dict) or by[0].get("Fn::If", [None, None, None])[::2] != ["IsLocal", role]:
+            yield f"{name}: another signer than {function}"
+    signing_roles = {name for name, s in t.allows() if "kms:Sign" in listed(s["Action"])}
+    if signing_roles != {"ExportRole", "IdentityRole"}:
+        yield f"roles that sign: {sorted(signing_roles)}"
 
 
 @rule(lambda t: queue_trust(t).update(Principal={"AWS": {"Fn::GetAtt": ["ClaimRole", "Arn"]}}),
@@ -589,10 +643,10 @@ def a_workers_session_reaches_the_one_queue_that_its_tags_name(t):
 
 
 @rule(lambda t: t.project["Resources"].update(Another=copy.deepcopy(t.project["Resources"]["ExecutionRole"])))
-def a_project_has_one_role_at_most(t):
+def a_project_has_one_role_for_each_way_of_reading_its_secrets_at_most(t):
     # An account has 1,000 roles unless AWS raises it.
-    roles = [name for name, resource in t.project["Resources"].items() if resource["Type"] == "AWS::IAM::Role"]
-    if roles != ["ExecutionRole"] or t.project["Resources"]["ExecutionRole"].get("Condition") != "HasFargatePool":
+    roles = {name: resource.get("Condition") for name, resource in t.project["Resources"].items() if resource["Type"] == "AWS::IAM::Role"}
+    if roles != {"ExecutionRole": "HasFargatePool", "ReaderRole": "HasReader"}:
         yield ", ".join(roles)
 
 
@@ -860,11 +914,13 @@ def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
 
 
 @rule(lambda t: props(t.control, "SandboxApiPostStep").update(AuthorizationType="NONE"),
+      lambda t: props(t.control, "PostSandboxTokenRoute").pop("AuthorizationType"),
       lambda t: props(t.control, "PostSandboxStepRoute").pop("AuthorizationType"),
       lambda t: props(t.control, "SandboxApi").update(EndpointConfiguration={"Types": ["REGIONAL"]}),
       lambda t: props(t.control, "SandboxApi")["Policy"]["Statement"].pop(0))
 def sandboxes_sign_what_they_ask_and_their_api_is_private(t):
-    for name in ("SandboxApiPostStep", "SandboxApiPostEnd", "PostSandboxStepRoute", "PostSandboxEndRoute"):
+    for name in ("SandboxApiPostStep", "SandboxApiPostHeartbeat", "SandboxApiPostEnd", "SandboxApiPostToken",
+                 "PostSandboxStepRoute", "PostSandboxHeartbeatRoute", "PostSandboxEndRoute", "PostSandboxTokenRoute"):
         if props(t.control, name).get("AuthorizationType") != "AWS_IAM":
             yield name
     api = props(t.control, "SandboxApi")

@@ -146,3 +146,8 @@ node_modules() {
   npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
   cp "$lock" "$stamp"
 }
+
+# ensure_chromium: the browser that the console is tested in, Debian's own.
+ensure_chromium() {
+  command -v chromium >/dev/null || install_packages chromium
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sealfleet_domain::run::{Failure, Outcome};
 use sealfleet_local_model::{Model, Scripts, Turn};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::host::{End, Host, PROCESSES, SCRATCH, Started, Step};
 use crate::worker::PATIENCE;
@@ -441,22 +441,59 @@ pub async fn an_agent_runs_in_mode_full(host: &dyn Host) {
 /// 77. Codex answers, with the tenant's key, against the stand-in of its model; result, usage and
 ///     cost are told; the key is nowhere else.
 pub async fn s77_codex_answers_with_its_tenants_key(host: &dyn Host) {
+    let provider = ["OPENAI_API_KEY", "OPENAI_BASE_URL"];
+    let told = answers(host, "codex", "gpt-5.1-codex", provider, "/v1", false).await;
+    assert_eq!(told["cost_usd"], 0.001_875, "{told}");
+}
+
+/// 77. The same for Claude Code.
+pub async fn s77_claude_code_answers_with_its_tenants_key(host: &dyn Host) {
+    let provider = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"];
+    let told = answers(
+        host,
+        "claude-code",
+        "claude-sonnet-4-5",
+        provider,
+        "",
+        false,
+    )
+    .await;
+    assert_eq!(told["cost_usd"], 0.003_87, "{told}");
+}
+
+/// Lets the agent `cli` edit a file. `provider` has the variables of its key and its URL, to which
+/// `path` belongs. Answers what is told of its work.
+pub async fn answers(
+    host: &dyn Host,
+    cli: &'static str,
+    model: &str,
+    provider: [&'static str; 2],
+    path: &str,
+    by_proxy: bool,
+) -> Value {
     let turns = [
         Turn::shell("echo edited > note.txt && cat note.txt").costs(1000, 400, 50),
         Turn::say("I wrote `note.txt`.").costs(1200, 1000, 20),
     ];
-    let model = Model::start(Scripts::all(turns)).await.unwrap();
+    let stand_in = Model::start(Scripts::all(turns)).await.unwrap();
     let host = host.with_agents().await;
+    let [key, base_url] = provider;
     let mut step = Step::of(&[]);
     step.mode = "full";
     step.agent = Some(json!({
-        "cli": "codex", "prompt": "edit the note", "model": "gpt-5.1-codex",
-        "max_turns": 2, "budget_usd": 0.01,
+        "cli": cli, "prompt": "edit the note", "model": model, "max_turns": 2, "budget_usd": 0.02,
     }));
-    step.env = json!({ "OPENAI_BASE_URL": format!("{}/v1", model.url()) });
-    step.secrets = vec![("OPENAI_API_KEY", VALUE.to_owned())];
-    step.tool = Some("codex");
-    step.tools = Some(json!({ "codex": ["OPENAI_API_KEY"] }));
+    step.env = json!({ base_url: format!("{}{path}", stand_in.url()) });
+    step.secrets = vec![(key, VALUE.to_owned())];
+    step.tool = Some(cli);
+    step.tools = Some(json!({ cli: [key] }));
+    if by_proxy {
+        let port: u16 = stand_in.url().rsplit(':').next().unwrap().parse().unwrap();
+        step.egress = Some(json!({ "allow": [{ "host": "127.0.0.1", "port": port }] }));
+        // The stand-in is on this host, which a step reaches by its proxy only.
+        step.env["NO_PROXY"] = json!("");
+        step.env["no_proxy"] = json!("");
+    }
     let end = end(&*host, step).await;
     let text = end.text();
     assert_eq!(end.outcome, Some(Outcome::Succeeded), "{text}");
@@ -466,13 +503,24 @@ pub async fn s77_codex_answers_with_its_tenants_key(host: &dyn Host) {
     let told = json!(end.agent.unwrap());
     let used = json!({ "input_tokens": 2200, "cached_input_tokens": 1400, "output_tokens": 70 });
     assert_eq!(told["usage"], used, "{told}");
-    assert_eq!(told["cost_usd"], 0.001_875, "{told}");
     assert_eq!(told["turns"], 2, "{told}");
-    assert_eq!(model.requests().len(), 2);
-    assert_eq!(model.requests_with(VALUE), 2, "those with the key");
+    let asked = stand_in.requests().len();
+    assert!(asked >= 2, "{asked} requests");
+    assert_eq!(stand_in.requests_with(VALUE), asked, "those with the key");
     for shown in [text, result.to_string(), told.to_string()] {
         assert!(!shown.contains("canary"), "{shown}");
     }
+    if by_proxy {
+        let counted = json!(end.models_used);
+        assert_eq!(counted["rows"][0]["usage"], told["usage"], "{counted}");
+        assert_eq!(counted["rows"][0]["answers"], told["turns"], "{counted}");
+        assert_eq!(
+            counted["rows"].as_array().map(Vec::len),
+            Some(1),
+            "{counted}"
+        );
+    }
+    told
 }
 
 /// A step that has what others could find, and one that looks for it with `look`, whose `$m` is

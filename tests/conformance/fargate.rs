@@ -7,17 +7,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_domain::agent::AgentReport;
+use sealfleet_domain::agent::ModelsUsed;
 use sealfleet_domain::capability::{self, Carries, Mode};
-use sealfleet_domain::egress::Denials;
+use sealfleet_domain::egress::{Denial, Denials};
 use sealfleet_domain::run::Outcome;
+use sealfleet_test_stack::canary::{self, Kind};
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{FARGATE, is_over, merged, run_of, step};
-use sealfleet_test_stack::{Outcome as Done, Project, Stack, eventually, unique};
+use sealfleet_test_stack::{
+    Outcome as Done, Project, Stack, Upstream, eventually, processes, unique,
+};
 use serde_json::{Value, json};
 
 use crate::host::{End, Facts, Host, Started, Step};
+use crate::of_workers::{Server, asking, brokered, nowhere_in_the_step};
 use crate::setup;
 use crate::worker::PATIENCE;
+use crate::{mark, processes_with, until};
 
 /// Cases that say nothing of Fargate, because the stand-in differs from AWS there.
 pub const NOT_CHECKED: [(&str, &str); 7] = [
@@ -71,6 +77,8 @@ struct Run {
     /// The profile that has its secrets.
     profile: Option<String>,
     redacts: bool,
+    /// Whether it has an egress policy.
+    denies: bool,
 }
 
 impl Fargate {
@@ -84,7 +92,7 @@ impl Fargate {
 
     async fn enqueue(&self, asked: Step) -> Done<Run> {
         let mut profile = None;
-        if !asked.secrets.is_empty() {
+        if !asked.secrets.is_empty() || asked.egress.is_some() {
             let name = format!("case-{}", unique());
             let mut keys = Vec::new();
             for (key, value) in &asked.secrets {
@@ -94,14 +102,23 @@ impl Fargate {
             }
             let keys: Vec<_> = keys.iter().map(|(key, uri)| (*key, uri.as_str())).collect();
             let mut content = secrets(&keys);
-            if let Some(tools) = asked.tools {
-                content["tools"] = tools;
+            content["delivery"] = asked.delivery;
+            let more = [("tools", asked.tools), ("egress", asked.egress.clone())];
+            for (name, value) in more {
+                if let Some(value) = value {
+                    content[name] = value;
+                }
             }
             self.project.admin.create_profile(&name, &content).await?;
             profile = Some(name);
         }
+        let mode = match asked.egress {
+            // Others see no profile.
+            Some(_) if asked.mode == "sandboxed" => "identity",
+            _ => asked.mode,
+        };
         let mut only = json!({
-            "pool": FARGATE, "mode": asked.mode, "command": asked.command, "env": asked.env,
+            "pool": FARGATE, "mode": mode, "command": asked.command, "env": asked.env,
             "files": asked.files, "tty": asked.tty, "timeout_seconds": asked.timeout_seconds,
         });
         for (name, value) in [
@@ -122,6 +139,7 @@ impl Fargate {
             stack: Arc::clone(&self.stack),
             project: Arc::clone(&self.project),
             profile,
+            denies: asked.egress.is_some(),
             redacts: asked.mode != "sandboxed" && !asked.secrets.is_empty(),
         })
     }
@@ -160,13 +178,11 @@ impl Host for Fargate {
     async fn with_agents(&self) -> Box<dyn Host> {
         let directory = self.directory.clone();
         let root = tokio::task::spawn_blocking(move || setup::agents_root(&directory)).await;
-        let program = root.unwrap().join("usr/local/bin/codex");
-        let inside = self
-            .stack
-            .parts
-            .directory
-            .join("rootfs/usr/local/bin/codex");
-        std::fs::copy(program, inside).unwrap();
+        let root = root.unwrap();
+        let inside = self.stack.parts.directory.join("rootfs");
+        for program in ["usr/local/bin/codex", "usr/local/bin/claude"] {
+            std::fs::copy(root.join(program), inside.join(program)).unwrap();
+        }
         Box::new(Self {
             stack: Arc::clone(&self.stack),
             project: Arc::clone(&self.project),
@@ -223,6 +239,22 @@ impl Run {
             let event = self.project.event(&self.run, "redaction.match", PATIENCE);
             redactions = serde_json::from_value(event.await?["matches"].clone())?;
         }
+        let mut denied = Denials::default();
+        if self.denies {
+            let end = match step.state.as_str() {
+                "succeeded" => "step.succeeded",
+                _ => "step.failed",
+            };
+            // What it was kept from stands in the same entry.
+            self.project.event(&self.run, end, PATIENCE).await?;
+            for name in ["egress.denied", "egress.credential_mismatch"] {
+                for event in self.project.events(&self.run, name).await? {
+                    let others = event["others"].as_u64().unwrap_or_default();
+                    let more = json!({ "rows": event["rows"], "others": others });
+                    denied = denied.with(serde_json::from_value(more)?);
+                }
+            }
+        }
         let result = match step.result_bytes {
             Some(_) => {
                 let client = self.project.member.client();
@@ -247,8 +279,8 @@ impl Run {
                 session_id: step.session_id,
             }),
             redactions,
-            // Its pool refuses a step with a policy.
-            denied: Denials::default(),
+            denied,
+            models_used: ModelsUsed::default(),
         })
     }
 }
@@ -273,6 +305,160 @@ impl Started for Run {
     async fn end(&self) -> End {
         self.ended().await.unwrap()
     }
+}
+
+/// How a command goes around its proxy: straight to these ports of loopback, to the credentials of
+/// the task role, to where the proxy waits for init, and by datagrams. What works says so.
+fn around(ports: &[u16]) -> String {
+    let ports: Vec<String> = ports
+        .iter()
+        .map(|port| format!("127.0.0.1/{port}"))
+        .collect();
+    format!(
+        "for at in {} 127.0.0.1/3127 169.254.170.2/80; do
+             (exec 4<>/dev/tcp/$at) 2> /dev/null && echo BYPASSED $at
+         done
+         (exec 4<>/dev/udp/127.0.0.1/53) 2> /dev/null && echo BYPASSED datagrams
+         env | grep AWS_CONTAINER_
+        ",
+        ports.join(" ")
+    )
+}
+
+fn denials(end: &End) -> Vec<String> {
+    let row = |row: &Denial| format!("{}:{} {:?}", row.host, row.port, row.reason);
+    end.denied.rows.iter().map(row).collect()
+}
+
+/// 80. Allowed host passes; any other is refused and in the trail, also for a command that goes
+///     around its proxy.
+pub async fn s80_an_allowed_host_is_reached_and_no_other(host: &Fargate) {
+    let (allowed, other) = (Server::start().await, Server::start().await);
+    let rules = json!({ "allow": [
+        { "host": "127.0.0.1", "port": allowed.port },
+        { "host": "169.254.170.2", "port": 80 },
+        { "host": "10.0.0.1", "port": 80 },
+    ] });
+    let script = format!(
+        "ask 127.0.0.1:{allowed}; ask 127.0.0.1:{other}; ask other.example:80
+         ask 169.254.170.2:80; ask 10.0.0.1:80
+         {around}
+         env | grep -i _proxy",
+        allowed = allowed.port,
+        other = other.port,
+        around = around(&[allowed.port, other.port]),
+    );
+    let end = host.start(asking(&script, rules)).await.end().await;
+    let text = end.text();
+    assert_eq!(text.matches("welcome").count(), 1, "{text}");
+    assert_eq!(text.matches("HTTP/1.1 403").count(), 4, "{text}");
+    let free = text.contains("BYPASSED") || text.contains("AWS_CONTAINER_");
+    assert!(!free, "{text}");
+    assert!(text.contains("HTTPS_PROXY=http://127.0.0.1:3128"), "{text}");
+    assert_eq!((allowed.greeted(), other.greeted()), (1, 0));
+    let denied = denials(&end);
+    for expected in [
+        format!("127.0.0.1:{} NoRule", other.port),
+        "other.example:80 NoRule".to_owned(),
+        "127.0.0.1:3127 NoRule".to_owned(),
+        "169.254.170.2:80 Address".to_owned(),
+        "10.0.0.1:80 Address".to_owned(),
+    ] {
+        assert!(denied.contains(&expected), "{expected}: {denied:?}");
+    }
+}
+
+pub async fn a_step_that_may_reach_nothing_reaches_not_even_its_role(host: &Fargate) {
+    let other = Server::start().await;
+    let script = format!(
+        "{} ask other.example:80 || echo no proxy",
+        around(&[other.port])
+    );
+    let end = host.start(asking(&script, json!("none"))).await.end().await;
+    // Standard error has no order with standard output.
+    assert!(end.text().contains("no proxy\n"), "{}", end.text());
+    let free = end.text().contains("BYPASSED") || end.text().contains("AWS_CONTAINER_");
+    assert!(!free, "{}", end.text());
+    assert_eq!(other.greeted(), 0);
+    let denied = denials(&end);
+    for expected in [
+        format!("127.0.0.1:{} NoRule", other.port),
+        "169.254.170.2:80 NoRule".to_owned(),
+    ] {
+        assert!(denied.contains(&expected), "{expected}: {denied:?}");
+    }
+}
+
+/// 81. A brokered key: upstream receives it, the step's memory, environment, files and /proc never
+///     hold it; to another host -> 403 and an event.
+pub async fn s81_a_key_at_egress_is_never_in_the_step(host: &Fargate) {
+    let (bound, other) = (
+        Upstream::tls().await.unwrap(),
+        Upstream::plain().await.unwrap(),
+    );
+    // The proxy believes the authorities of its image.
+    let image = host.stack.parts.directory.join("rootfs/etc/ssl/certs");
+    std::fs::create_dir_all(&image).unwrap();
+    let bundle = image.join("ca-certificates.crt");
+    let before = std::fs::read_to_string(&bundle).unwrap_or_default();
+    let authority = bound.authority.clone().unwrap();
+    std::fs::write(&bundle, format!("{before}\n{authority}")).unwrap();
+    let (value, control) = (canary::value(), canary::value());
+    let mark = mark();
+    let (at, elsewhere) = (
+        format!("127.0.0.1:{}", bound.port),
+        format!("127.0.0.1:{}", other.port),
+    );
+    let script = format!(
+        "echo \"it is $API_KEY\"
+         secure {at} /v1/messages; secure {at} /v2
+         exec 3<>/dev/tcp/127.0.0.1/3128
+         printf 'GET http://{elsewhere}/ HTTP/1.1\\r\\nHost: {elsewhere}\\r\\nX-Key: %s\\r\\nConnection: close\\r\\n\\r\\n' $API_KEY >&3
+         cat <&3
+         {}
+         sleep {mark}; exit 0",
+        around(&[bound.port]),
+    );
+    let mut step = brokered(&script, bound.port, &[other.port]);
+    step.secrets = vec![("API_KEY", value.clone()), ("INSIDE", control.clone())];
+    let run = host.start(step).await;
+    until("it sleeps", || processes_with(&mark) > 0).await;
+    let sent = bound.heads_with(&format!("Bearer {value}"));
+    assert_eq!((sent, bound.heads().len()), (1, 1), "{:?}", bound.heads());
+    assert!(
+        other.heads().is_empty(),
+        "another host: {:?}",
+        other.heads()
+    );
+
+    let places = ["tmp", "workspace", "dev/shm"];
+    let (sleeping, proof) = nowhere_in_the_step(&mark, &value, &control, &places);
+    assert!(proof.found_in(Kind::Memory));
+    for pid in sleeping {
+        processes::kill(pid);
+    }
+    let end = run.end().await;
+    let text = end.text();
+    assert!(text.contains("it is <redacted:API_KEY>\n"), "{text}");
+    assert_eq!(text.matches("HTTP/1.1 403").count(), 2, "{text}");
+    assert!(!text.contains("BYPASSED"), "{text}");
+    let mismatch = format!("{elsewhere} CredentialMismatch");
+    assert!(denials(&end).contains(&mismatch), "{:?}", end.denied);
+    std::fs::write(&bundle, before).unwrap();
+}
+
+pub async fn a_secret_may_be_a_file(host: &Fargate) {
+    let value = canary::value();
+    let script =
+        "echo at $API_KEY; stat -c 'mode %a' $API_KEY; stat -f -c %T $API_KEY; cat $API_KEY; echo
+                  env | grep -c canary; sha256sum < $API_KEY; cd /workspace && ls -A";
+    let mut step = Step::shell(script).with_secret(&value);
+    step.delivery = json!({ "API_KEY": "file" });
+    let text = host.start(step).await.end().await.text();
+    let file = "at /dev/shm/secrets/API_KEY\nmode 400\ntmpfs\n<redacted:API_KEY>\n0\n";
+    assert!(text.starts_with(file), "{text}");
+    let hash = sealfleet_domain::hash::sha256_hex(value.as_bytes());
+    assert!(text.contains(&format!("{hash}  -\n")), "{text}");
 }
 
 /// What the table of capabilities denies to Fargate is refused when it is enqueued, with the words

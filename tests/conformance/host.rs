@@ -1,7 +1,7 @@
 //! What a sandbox host is to the suite: it runs a step as the product does, and tells how it ended.
 
 use async_trait::async_trait;
-use sealfleet_domain::agent::AgentReport;
+use sealfleet_domain::agent::{AgentReport, ModelsUsed};
 use sealfleet_domain::egress::Denials;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Outcome;
@@ -78,6 +78,8 @@ pub struct Step {
     pub timeout_seconds: u32,
     /// Its egress policy.
     pub egress: Option<Value>,
+    /// How its secrets are delivered, by name, where that is not the usual way.
+    pub delivery: Value,
 }
 
 /// How a step ended.
@@ -95,6 +97,8 @@ pub struct End {
     pub redactions: Vec<Redaction>,
     /// Which hosts it was kept from.
     pub denied: Denials,
+    /// What its proxy has read of models' answers.
+    pub models_used: ModelsUsed,
 }
 
 impl Step {
@@ -112,6 +116,7 @@ impl Step {
             files: json!({}),
             timeout_seconds: 120,
             egress: None,
+            delivery: json!({}),
         }
     }
 

@@ -3,8 +3,8 @@
 //!
 //! [`cases`] has what holds for every [`Host`](host::Host); [`of_workers`] what holds for the
 //! backends that a worker starts, and [`fargate`] for what the control plane starts, on a local
-//! stack. `scripts/test-images` builds the image, starts an engine, and runs the suite; names or
-//! parts of names run those cases only.
+//! stack; [`github`] has a case of its own. `scripts/test-images` builds the image, starts an
+//! engine, and runs the suite; names or parts of names run those cases only.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +16,7 @@
 
 mod cases;
 mod fargate;
+mod github;
 mod host;
 mod of_workers;
 mod setup;
@@ -91,23 +92,30 @@ fn for_all() -> Vec<Case<dyn Host>> {
         what_is_printed_holds_no_secret
         an_agent_runs_in_mode_full
         s77_codex_answers_with_its_tenants_key
+        s77_claude_code_answers_with_its_tenants_key
         two_sandboxes_share_no_network
         two_sandboxes_share_no_process_and_no_file
     }
 }
 
 fn for_workers() -> Vec<Case<Worker>> {
-    cases! { of_workers of Worker:
+    let mut cases = cases! { github of Worker: a_branch_becomes_a_pull_request };
+    cases.extend(cases! { of_workers of Worker:
         s75_a_drained_worker_asks_and_then_kills
         a_killed_worker_leaves_nothing
         sandboxes_are_listed_and_orphans_taken_away
         the_doctor_says_that_the_host_can_run_them
         s80_an_allowed_host_is_reached_and_no_other
+        s85_tokens_are_counted_by_the_proxy_and_agree
         a_step_that_may_reach_nothing_has_no_proxy
         two_proxies_know_nothing_of_one_another
         no_host_in_the_trail_holds_a_secret
+        s81_a_key_at_egress_is_never_in_the_step
+        a_key_at_egress_that_is_not_there_starts_nothing
+        a_secret_may_be_a_file
         a_start_is_timed
-    }
+    });
+    cases
 }
 
 fn for_docker() -> Vec<Case<Worker>> {
@@ -123,6 +131,10 @@ fn for_docker() -> Vec<Case<Worker>> {
 fn for_fargate() -> Vec<Case<Fargate>> {
     cases! { fargate of Fargate:
         what_fargate_cannot_do_is_refused
+        s80_an_allowed_host_is_reached_and_no_other
+        a_step_that_may_reach_nothing_reaches_not_even_its_role
+        s81_a_key_at_egress_is_never_in_the_step
+        a_secret_may_be_a_file
     }
 }
 

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sealfleet_domain::run::Outcome;
+use sealfleet_domain::egress::Denied;
+use sealfleet_domain::run::{Failure, Outcome};
+use sealfleet_test_stack::canary::{self, Kind, Needle, Report, search_process};
+use sealfleet_test_stack::{Upstream, processes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::cases::{POLITE, escape, printed};
+use crate::cases::{POLITE, answers, escape, printed};
 use crate::host::{Started as _, Step};
 use crate::setup::{self, said};
 use crate::worker::Worker;
@@ -205,16 +208,14 @@ pub async fn the_doctor_says_that_the_host_can_run_them(worker: &Worker) {
     }
 }
 
-/// Prints how long a step takes from its claim to its report, beside what the engine alone takes
-/// for a container. Nothing is asserted of the time: other cases run meanwhile.
 /// A server on the loopback of this machine that greets, and counts whom.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     greeted: Arc<AtomicUsize>,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let greeted = Arc::new(AtomicUsize::new(0));
@@ -232,7 +233,7 @@ impl Server {
         Self { port, greeted }
     }
 
-    fn greeted(&self) -> usize {
+    pub fn greeted(&self) -> usize {
         self.greeted.load(Ordering::SeqCst)
     }
 }
@@ -245,7 +246,7 @@ const ASK: &str = r#"ask() {
 }
 "#;
 
-fn asking(script: &str, policy: Value) -> Step {
+pub fn asking(script: &str, policy: Value) -> Step {
     let mut step = Step::of(&["/bin/bash", "-c", &format!("{ASK}{script}")]);
     step.egress = Some(policy);
     step
@@ -300,6 +301,22 @@ pub async fn s80_an_allowed_host_is_reached_and_no_other(worker: &Worker) {
     }
 }
 
+/// 85. Tokens of an agent are counted by its proxy, and agree with what the CLI says.
+pub async fn s85_tokens_are_counted_by_the_proxy_and_agree(worker: &Worker) {
+    let provider = ["OPENAI_API_KEY", "OPENAI_BASE_URL"];
+    answers(worker, "codex", "gpt-5.1-codex", provider, "/v1", true).await;
+    let provider = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"];
+    answers(
+        worker,
+        "claude-code",
+        "claude-sonnet-4-5",
+        provider,
+        "",
+        true,
+    )
+    .await;
+}
+
 pub async fn a_step_that_may_reach_nothing_has_no_proxy(worker: &Worker) {
     for policy in [Some(json!("none")), None] {
         let mut step = asking("ask other.example:80 || echo nothing there", json!("none"));
@@ -324,6 +341,185 @@ pub async fn no_host_in_the_trail_holds_a_secret(worker: &Worker) {
     );
 }
 
+/// Asks a host by TLS, with the key, and prints its answer.
+const SECURE: &str = r#"secure() {
+    printf 'GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n' "$2" "$1" "$API_KEY" |
+        openssl s_client -quiet -proxy 127.0.0.1:3128 -connect "$1" -verify_return_error \
+            -verify_ip 127.0.0.1 -CAfile "$SSL_CERT_FILE" 2>/tmp/openssl || cat /tmp/openssl
+}
+"#;
+
+/// Searches the processes and the files of the step that sleeps for `mark`: the value is in none.
+/// Answers the processes that sleep, and where the search has found the step's own `control`.
+pub fn nowhere_in_the_step(
+    mark: &str,
+    value: &str,
+    control: &str,
+    places: &[&str],
+) -> (Vec<u32>, Report) {
+    let (needle, control) = (Needle::new(value).unwrap(), Needle::new(control).unwrap());
+    let sleeping = processes::with_argument(mark).into_iter();
+    let sleeping: Vec<u32> = sleeping
+        .filter(|process| process.name == "sleep")
+        .map(|process| process.pid)
+        .collect();
+    let family = processes::up_to_init(&sleeping);
+    assert!(family.len() >= 3, "{family:?}");
+    let (mut found, mut proof) = (Report::default(), Report::default());
+    for &pid in &family {
+        search_process(&needle, pid, &mut found);
+        search_process(&control, pid, &mut proof);
+    }
+    assert!(found.found.is_empty(), "{:?}", found.found);
+    for pid in &sleeping {
+        for place in places {
+            let place = format!("/proc/{pid}/root/{place}");
+            let held = canary::files_with(&needle, Path::new(&place)).unwrap();
+            assert!(held.is_empty(), "{held:?}");
+        }
+    }
+    (sleeping, proof)
+}
+
+pub fn brokered(script: &str, bound: u16, others: &[u16]) -> Step {
+    let host = |port: u16| json!({ "host": "127.0.0.1", "port": port });
+    let hosts: Vec<Value> = others
+        .iter()
+        .chain([&bound])
+        .map(|port| host(*port))
+        .collect();
+    let mut step = asking(&format!("{SECURE}{script}"), json!({ "allow": hosts }));
+    step.mode = "identity";
+    step.delivery = json!({ "API_KEY": { "egress": {
+        "to": [{ "host": "127.0.0.1", "port": bound, "path": "/v1/*" }], "prefix": "sk-ant-",
+    } } });
+    step
+}
+
+/// 81. A brokered key: upstream receives it, the step's memory, environment, files and /proc never
+///     hold it; to another host -> 403 and an event; revoked -> the next request is refused.
+pub async fn s81_a_key_at_egress_is_never_in_the_step(worker: &Worker) {
+    let (bound, other) = (
+        Upstream::tls().await.unwrap(),
+        Upstream::plain().await.unwrap(),
+    );
+    let worker = setup::believing(worker, bound.authority.clone());
+    let (value, control) = (canary::value(), canary::value());
+    let mark = mark();
+    let (at, elsewhere) = (
+        format!("127.0.0.1:{}", bound.port),
+        format!("127.0.0.1:{}", other.port),
+    );
+    let script = format!(
+        "echo \"it is $API_KEY\"
+         secure {at} /v1/messages; secure {at} /v2
+         exec 3<>/dev/tcp/127.0.0.1/3128
+         printf 'GET http://{elsewhere}/ HTTP/1.1\\r\\nHost: {elsewhere}\\r\\nX-Key: %s\\r\\nConnection: close\\r\\n\\r\\n' $API_KEY >&3
+         cat <&3
+         for name in NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE CURL_CA_BUNDLE GIT_SSL_CAINFO \
+             CODEX_CA_CERTIFICATE AWS_CA_BUNDLE PIP_CERT DENO_CERT; do
+             [ \"${{!name}}\" = \"$SSL_CERT_FILE\" ] || echo \"no $name\"
+         done
+         sleep {mark}
+         for try in $(seq 120); do
+             secure {at} /v1/again > /tmp/answer
+             if grep -q ' 403 ' /tmp/answer; then echo withdrawn; exit 0; fi
+             sleep 0.5
+         done
+         exit 1"
+    );
+    let mut step = brokered(&script, bound.port, &[other.port]);
+    step.secrets = vec![("API_KEY", value.clone()), ("INSIDE", control.clone())];
+    let run = worker.run(&step);
+    until("it sleeps", || processes_with(&mark) > 0).await;
+    assert_eq!(
+        bound.heads_with(&format!("Bearer {value}")),
+        1,
+        "{:?}",
+        bound.heads()
+    );
+    assert_eq!(
+        bound.heads().len(),
+        1,
+        "on another path: {:?}",
+        bound.heads()
+    );
+    assert!(
+        other.heads().is_empty(),
+        "another host: {:?}",
+        other.heads()
+    );
+
+    let places = ["run", "tmp", "workspace", "dev/shm"];
+    let (sleeping, proof) = nowhere_in_the_step(&mark, &value, &control, &places);
+    assert!(proof.found_in(Kind::Memory) && proof.found_in(Kind::Arguments));
+    for pid in sleeping {
+        run.withdraw("API_KEY");
+        processes::kill(pid);
+    }
+    let end = run.end().await;
+    let text = end.text();
+    assert_eq!(end.outcome, Some(Outcome::Succeeded), "{text}");
+    assert!(text.contains("it is <redacted:API_KEY>"), "{text}");
+    assert!(
+        text.contains("welcome") && text.contains("withdrawn"),
+        "{text}"
+    );
+    assert!(!text.contains("no "), "a variable: {text}");
+    let rows = |reason: Denied| {
+        let rows = end
+            .denied
+            .rows
+            .iter()
+            .filter(move |row| row.reason == reason);
+        let rows = rows.map(|row| (row.port, row.key.clone()));
+        rows.collect::<Vec<_>>()
+    };
+    let key = Some("API_KEY".to_owned());
+    let mismatches = rows(Denied::CredentialMismatch);
+    for port in [bound.port, other.port] {
+        assert!(mismatches.contains(&(port, key.clone())), "{mismatches:?}");
+    }
+    assert_eq!(rows(Denied::CredentialWithdrawn), [(bound.port, key)]);
+}
+
+/// Both sandboxes are there, one of them has no value, and the command never runs.
+pub async fn a_key_at_egress_that_is_not_there_starts_nothing(worker: &Worker) {
+    let mark = mark();
+    let mut step = brokered(&format!("sleep {mark}"), 443, &[]);
+    // No header field can carry it.
+    step.secrets = vec![("API_KEY", "two lines\nare none of a header's".to_owned())];
+    let end = worker.run(&step).end().await;
+    let Some(Outcome::Failed { failure }) = end.outcome else {
+        panic!("{:?}", end.outcome)
+    };
+    let Failure::SecretUnavailable { detail, .. } = failure else {
+        panic!("{failure:?}")
+    };
+    assert!(detail.contains("API_KEY"), "{detail}");
+    assert!(!detail.contains("two lines"), "{detail}");
+    assert_eq!(processes_with(&mark), 0);
+}
+
+pub async fn a_secret_may_be_a_file(worker: &Worker) {
+    let value = format!("{VALUE}\nwith a second line\n");
+    let script = "echo at $API_KEY; stat -c 'mode %a' $API_KEY; cat $API_KEY
+                  sha256sum < $API_KEY; env | grep -c second; cd /workspace && ls -A";
+    let mut step = Step::shell(script).with_secret(&value);
+    step.delivery = json!({ "API_KEY": "file" });
+    let text = worker.run(&step).end().await.text();
+    assert!(
+        text.starts_with("at /run/secrets/API_KEY\nmode 400\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("<redacted:API_KEY>") && !text.contains(VALUE),
+        "{text}"
+    );
+    let hash = sealfleet_domain::hash::sha256_hex(value.as_bytes());
+    assert!(text.contains(&format!("{hash}  -\n0\n")), "{text}");
+}
+
 pub async fn two_proxies_know_nothing_of_one_another(worker: &Worker) {
     let (one, two) = (Server::start().await, Server::start().await);
     let run = |own: &Server, other: &Server| {
@@ -340,6 +536,8 @@ pub async fn two_proxies_know_nothing_of_one_another(worker: &Worker) {
     assert_eq!((one.greeted(), two.greeted()), (1, 1));
 }
 
+/// Prints how long a step takes from its claim to its report, beside what the engine alone takes
+/// for a container. Nothing is asserted of the time: other cases run meanwhile.
 pub async fn a_start_is_timed(worker: &Worker) {
     let mut steps = Vec::new();
     for _ in 0..5 {
@@ -496,6 +694,13 @@ pub async fn an_engine_that_ends_takes_its_steps_with_it(worker: &Worker) {
         (None, Some("lost"))
     );
     until("the end of its step", || processes_with(&mark) == 0).await;
+    // Nor had the one that could not start meanwhile.
+    let meanwhile = second.run(&Step::shell("echo never"));
+    let end = meanwhile.end().await;
+    assert_eq!(
+        (end.outcome, meanwhile.reported().as_deref()),
+        (None, Some("lost"))
+    );
     // The next step runs as soon as there is an engine again.
     engine.restart();
     let again = second.run(&Step::shell("echo again")).end().await;

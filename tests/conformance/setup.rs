@@ -19,9 +19,45 @@ pub fn image() -> String {
     format!("sealfleet/sandbox:{}", env!("CARGO_PKG_VERSION"))
 }
 
-/// The image of this version with CLI agents.
-pub fn agents_image() -> String {
+/// The image of this version with CLI agents. Claude Code is not in it: its licence is for those
+/// who run it.
+fn released_agents_image() -> String {
     format!("sealfleet/agents:{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Claude Code, as `images/agents` pins it.
+fn claude_code() -> PathBuf {
+    const PROGRAM: &str = "images/agents/node_modules/@anthropic-ai/claude-code-linux-x64/claude";
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(PROGRAM)
+}
+
+/// An image with Codex and Claude Code, made once.
+fn agents_image(place: &Path) -> String {
+    static MADE: Mutex<()> = Mutex::new(());
+    let made = MADE.lock();
+    let tag = "sealfleet/agents-of-tests:1".to_owned();
+    let context = place.join("agents-of-tests");
+    if !context.exists() {
+        std::fs::create_dir(&context).unwrap();
+        link(&claude_code(), &context.join("claude"));
+        let released = released_agents_image();
+        let recipe = format!("FROM {released}\nCOPY claude /usr/local/bin/claude\n");
+        std::fs::write(context.join("Dockerfile"), recipe).unwrap();
+        let mut build = Command::new("docker");
+        build.env("DOCKER_BUILDKIT", "0").arg("build");
+        said(build.args(["--network=none", "--tag", &tag]).arg(&context));
+    }
+    drop(made);
+    tag
+}
+
+/// A file at a second place.
+fn link(from: &Path, to: &Path) {
+    if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to).unwrap();
+    }
 }
 
 /// A program that `cargo build` has put beside this one.
@@ -74,7 +110,8 @@ pub fn agents_root(place: &Path) -> PathBuf {
     let made = MADE.lock();
     let root = place.join("root-with-agents");
     if !root.exists() {
-        build_root(&agents_image(), &root);
+        build_root(&released_agents_image(), &root);
+        link(&claude_code(), &root.join("usr/local/bin/claude"));
     }
     drop(made);
     root
@@ -168,21 +205,40 @@ fn lent(way: Way) -> Lent {
     Lent {
         way,
         networks: ["127.0.0.0/8", "169.254.0.0/16"].map(str::to_owned).into(),
+        authorities: None,
+    }
+}
+
+/// A worker like `worker`, whose egress proxies believe this authority, too.
+pub fn believing(worker: &Worker, authority: Option<String>) -> Worker {
+    Worker {
+        backend: Arc::clone(&worker.backend),
+        process: worker.process.clone(),
+        network: Lent {
+            authorities: authority,
+            ..lent(Way::Policy)
+        },
+        limits: worker.limits,
+        place: worker.place.clone(),
     }
 }
 
 /// A worker like `worker`, with CLI agents in its sandboxes and its own network.
 pub async fn with_agents(worker: &Worker) -> Worker {
+    let place = crate::directory(worker);
     let backend = match worker.backend.name() {
-        "bubblewrap" => bubblewrap(&agents_root(crate::directory(worker))).await,
-        _ => docker(&engine_host(), &agents_image(), worker.process.clone()).await,
+        "bubblewrap" => bubblewrap(&agents_root(place)).await,
+        _ => docker(&engine_host(), &agents_image(place), worker.process.clone()).await,
     };
     Worker {
         backend,
         process: worker.process.clone(),
         network: lent(Way::Host),
-        // Those that a worker gives a step unless it is told otherwise.
-        limits: Limits::default(),
+        // Claude Code needs more than what a worker gives a step unless it is told otherwise.
+        limits: Limits {
+            memory_bytes: 2 << 30,
+            ..Limits::default()
+        },
         place: open_directory(&worker.place.join("with-agents")),
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
-    OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
+    AskIdentityToken, Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, IdentityToken,
+    LeaseRef, LeaseVerdict, OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer,
+    StepInput, StepInputs,
 };
 use sealfleet_client::{Error, TransferError};
 use sealfleet_domain::RunId;
@@ -21,6 +22,7 @@ use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::egress::Lent;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::identity::Identity;
 use sealfleet_worker::inputs::Inputs;
 use sealfleet_worker::lease::{Leases, Loss};
 use sealfleet_worker::step::StepRunner;
@@ -97,7 +99,10 @@ impl Worker {
             sandboxed: Some(Sandboxed {
                 backends: vec![Arc::clone(&self.backend)],
                 worker: self.process.clone(),
-                backend_files: files,
+                identity: Identity {
+                    files,
+                    ..Identity::default()
+                },
                 network: self.network.clone(),
                 limits: self.limits,
                 inputs,
@@ -133,7 +138,14 @@ fn claim(run_id: RunId, step: &Step, place: &Path) -> Claim {
         let stored = name.to_lowercase().replace('_', "-");
         let value = SecretValue::new(value.clone().into_bytes());
         let version = store::put(&store, &key, &stored, &value).unwrap().version;
-        json!({ "name": name, "uri": format!("builtin://{stored}"), "version": version, "from": "crm" })
+        let delivery = match &step.delivery[*name] {
+            Value::Null => json!("env"),
+            other => other.clone(),
+        };
+        json!({
+            "name": name, "uri": format!("builtin://{stored}"), "version": version, "from": "crm",
+            "delivery": delivery,
+        })
     });
     let secrets: Vec<Value> = secrets.collect();
     let mut claim = json!({
@@ -204,6 +216,22 @@ impl Run {
         self.leases.lose_all(Loss::WorkerStops);
     }
 
+    /// Lets its worker hear that one of its keys is revoked, softly.
+    pub fn withdraw(&self, key: &str) {
+        for lease in self.leases.all() {
+            let verdict = LeaseVerdict {
+                run_id: lease.run_id,
+                step_id: lease.step_id,
+                fence: lease.fence,
+                held: true,
+                cancelled: false,
+                revoked: vec![key.to_owned()],
+                denials_recorded: false,
+            };
+            self.leases.heard(Instant::now(), &[verdict]);
+        }
+    }
+
     fn lose(&self, cancelled: bool) {
         for lease in self.leases.all() {
             let verdict = LeaseVerdict {
@@ -212,6 +240,8 @@ impl Run {
                 fence: lease.fence,
                 held: false,
                 cancelled,
+                revoked: Vec::new(),
+                denials_recorded: false,
             };
             self.leases.heard(Instant::now(), &[verdict]);
         }
@@ -250,6 +280,10 @@ impl Started for Run {
             denied: reported
                 .as_ref()
                 .map(|end| end.egress_denied.clone())
+                .unwrap_or_default(),
+            models_used: reported
+                .as_ref()
+                .map(|end| end.models_used.clone())
                 .unwrap_or_default(),
             outcome: reported.and_then(|end| match (end.state.as_str(), end.failure) {
                 ("succeeded", _) => Some(Outcome::Succeeded),
@@ -297,6 +331,10 @@ impl ControlPlane for Control {
     }
 
     async fn step_inputs(&self, _: &FetchInputs) -> Result<StepInputs, Error> {
+        Err(unasked())
+    }
+
+    async fn identity_token(&self, _: &AskIdentityToken) -> Result<IdentityToken, Error> {
         Err(unasked())
     }
 

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq};
+use sealfleet_test_issuer::github::TokenService;
+use sealfleet_test_stack::project::{PULL, named};
+use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
+use tokio::process::Command;
 
-use sealfleet_test_stack::project::named;
+use crate::clients::repository;
 
 fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -117,6 +120,75 @@ pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
         .post("/v1/queue-credentials", &json!({}))
         .await?
         .refused(401, "unauthenticated")?;
+    Ok(())
+}
+
+/// The job of `examples/github-action` comes in by the token that GitHub gives it, asks for another
+/// while it waits, and ends as its run ends. Its credentials are in no argument and no output.
+pub async fn a_github_job_needs_no_stored_token(stack: &Stack) -> Outcome {
+    let Some((issuer, key)) = &stack.issuer else {
+        return Err(Failure::new(
+            "this stack trusts no OIDC issuer of the tests: let them start their own",
+        ));
+    };
+    let (project, _) = stack.pair("outputs").await?;
+    let _worker = project.live_worker(stack).await?;
+    let token = |group: &str| {
+        key.token(&json!({
+            "iss": issuer.url, "aud": "sealfleet", "sub": "repo:my-company/shop:ref:refs/heads/main",
+            "iat": now(), "exp": now() + 600, "project": project.id, "groups": group,
+        }))
+    };
+    let secret = format!("secret-of-the-job-{}", unique());
+    let job = async |group: &str, script: &str| -> Outcome<(Option<i32>, String, usize)> {
+        let place = stack.scratch.join(format!("job-{}", unique()));
+        std::fs::create_dir(&place)?;
+        let file = place.join("run.json");
+        let step = json!({ "id": "a", "pool": PULL, "mode": "sandboxed", "command": ["sh", "-c", script] });
+        let run = json!({ "workflow": "w", "steps": [step] });
+        std::fs::write(&file, run.to_string())?;
+        let service = TokenService::start(&secret, "sealfleet", token(group)).await?;
+        let path = format!("{}:/usr/local/bin:/usr/bin:/bin", stack.binaries.display());
+        let done = Command::new(repository().join("examples/github-action/run.sh"))
+            .arg(&file)
+            .env("PATH", path)
+            .env("SEALFLEET_API_URL", &stack.parts.api_url)
+            .env("SEALFLEET_AUDIENCE", "sealfleet")
+            .env("SEALFLEET_RENEW_SECONDS", "2")
+            .env("ACTIONS_ID_TOKEN_REQUEST_URL", &service.url)
+            .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", &secret)
+            .env("RUNNER_TEMP", &place)
+            .env("GITHUB_RUN_ID", unique())
+            .env("GITHUB_RUN_ATTEMPT", "1")
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let said = [done.stdout, done.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        ensure!(
+            !said.contains(&secret) && !said.contains("eyJ"),
+            "a credential is printed: {said}"
+        );
+        ensure!(
+            !place.join("sealfleet-token").exists(),
+            "the token is left behind"
+        );
+        Ok((done.status.code(), said, service.given()))
+    };
+
+    let (code, said, tokens) = job("developers", "sleep 5").await?;
+    ensure!(
+        code == Some(0) && said.contains("succeeded"),
+        "{code:?}: {said}"
+    );
+    ensure!(tokens > 1, "one token for a job that waited: {said}");
+    let (code, said, _) = job("developers", "exit 3").await?;
+    ensure!(
+        code == Some(1) && said.contains("failed"),
+        "{code:?}: {said}"
+    );
+    let (code, said, _) = job("guests", "true").await?;
+    ensure_eq!(code, Some(3), "a viewer enqueues nothing: {said}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The event at the end of a run, from the account's bus to a webhook.
+//! The events at the end of a run and of approvals, from the account's bus to a webhook.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ type Call = (String, Value);
 pub async fn s74_the_end_of_a_run_is_an_event(stack: &Stack) -> Outcome {
     let project = stack.project("events").await?;
     let (url, mut calls) = webhook().await?;
-    rule(stack, &project.id, &url).await?;
+    rule(stack, &project.id, &["Run Ended"], &url).await?;
 
     // A run that succeeds on both kinds of pools, one that fails, and one that is cancelled.
     let value = canary::value();
@@ -102,8 +102,42 @@ pub async fn s74_the_end_of_a_run_is_an_event(stack: &Stack) -> Outcome {
     Ok(())
 }
 
+/// 87. A request for approval, and what became of it, are events on the bus, without a reason.
+pub async fn s87_a_request_for_approval_is_an_event(stack: &Stack) -> Outcome {
+    let project = stack.project("asked").await?;
+    let (url, mut calls) = webhook().await?;
+    let kinds = ["Approval Requested", "Approval Decided"];
+    rule(stack, &project.id, &kinds, &url).await?;
+    let more =
+        json!({ "pool": PULL, "mode": "sandboxed", "command": ["true"], "approval": "required" });
+    let run = project.enqueue(&run_of(&[step("only", &more)])).await?;
+    let id = format!("step:{run}:only");
+    let mut told = async || -> Outcome<Value> {
+        let call = tokio::time::timeout(SOON, calls.recv()).await?;
+        let call = call.ok_or("the webhook has ended");
+        Ok(call.map_err(sealfleet_test_stack::Failure::new)?.1)
+    };
+    let requested: Value = told().await?;
+    ensure_eq!(
+        requested["detail-type"],
+        "Approval Requested",
+        "{requested}"
+    );
+    ensure_eq!(requested["detail"]["approval"], json!(id), "{requested}");
+    let deny = json!({ "decision": "deny", "reason": "words of theirs" });
+    let path = format!("/v1/approvals/{id}/decision");
+    project.admin.post(&path, &deny).await?.accepted()?;
+    let decided: Value = told().await?;
+    ensure_eq!(decided["detail-type"], "Approval Decided", "{decided}");
+    ensure_eq!(decided["detail"]["state"], "denied", "{decided}");
+    let of = |event: &Value| event["detail"]["request_id"].clone();
+    ensure_eq!(of(&decided), of(&requested), "the request that both are of");
+    ensure!(!decided.to_string().contains("theirs"), "{decided}");
+    Ok(())
+}
+
 /// What `examples/webhook/template.yaml` makes, for one project.
-async fn rule(stack: &Stack, project: &str, url: &str) -> Outcome {
+async fn rule(stack: &Stack, project: &str, kinds: &[&str], url: &str) -> Outcome {
     let events =
         async |operation: &str, body: Value| stack.aws.call(Service::Events, operation, body).await;
     let name = format!("webhook-{}", unique());
@@ -125,7 +159,7 @@ async fn rule(stack: &Stack, project: &str, url: &str) -> Outcome {
     )
     .await?;
     let pattern = json!({
-        "source": ["sealfleet"], "detail-type": ["Run Ended"], "detail": { "project": [{ "wildcard": project }] },
+        "source": ["sealfleet"], "detail-type": kinds, "detail": { "project": [{ "wildcard": project }] },
     });
     events(
         "PutRule",

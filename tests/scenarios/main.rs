@@ -14,8 +14,10 @@
 
 mod access;
 mod agents;
+mod approvals;
 mod archive;
 mod audit;
+mod aws_sm;
 mod builtin;
 mod cascade;
 mod clients;
@@ -23,6 +25,7 @@ mod crowd;
 mod door;
 mod drift;
 mod drill;
+mod egress;
 mod events;
 mod fleet;
 mod fuzz;
@@ -38,7 +41,12 @@ mod revocation;
 mod sandbox;
 mod sealed;
 mod seen;
+mod sops;
+mod stores;
+mod vault;
 mod witness;
+mod workflows;
+mod workload;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -82,7 +90,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s34_a_secret_is_in_the_sandbox_and_nowhere_else
             s37_without_the_ledger_nothing_starts;
         events:
-            s74_the_end_of_a_run_is_an_event;
+            s74_the_end_of_a_run_is_an_event
+            s87_a_request_for_approval_is_an_event;
         fleet:
             s02_a_key_of_one_use_approves_one
             s06_approve_and_reject_race
@@ -106,6 +115,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s49_a_tool_sees_what_it_is_granted;
         door:
             an_oidc_caller_comes_in_by_its_claims
+            a_github_job_needs_no_stored_token
             a_project_calls_as_often_as_it_may;
         sandbox:
             s52_each_step_in_its_own_mode
@@ -140,9 +150,31 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             no_answer_to_an_operator_is_outside_of_the_document;
         clients:
             s91_generated_clients_run_a_story;
+        egress:
+            s80_a_step_reaches_what_its_profile_allows
+            s81_a_key_at_egress_is_never_in_the_step
+            s81_a_key_at_egress_is_in_the_second_container_alone;
         agents:
             s77_an_agent_works_with_its_tenants_key
             s78_an_agent_over_its_limits_is_stopped;
+        workflows:
+            s86_callers_run_what_others_approved;
+        approvals:
+            s87_a_step_waits_until_somebody_else_approves_it;
+        workload:
+            s83_a_step_proves_itself_to_others
+            a_step_gets_its_tokens_as_files;
+        sops:
+            s84_a_worker_reads_files_of_sops;
+        stores:
+            s34_every_backend_and_delivery
+            s84_backends_are_checked_before_steps_run
+            s84_one_command_writes_and_pins;
+        vault:
+            s84_a_worker_reads_vault
+            s84_what_vault_lends_is_taken_back;
+        aws_sm:
+            s84_a_worker_reads_secrets_manager;
         builtin:
             s32_what_is_stored_opens_with_its_key_only
             s33_a_rotated_key_opens_every_old_secret;

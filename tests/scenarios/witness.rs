@@ -183,14 +183,14 @@ pub async fn s62_a_read_that_no_release_explains_is_told(stack: &Stack) -> Outco
 }
 
 /// CloudTrail's record of a read of a secret.
-struct Read {
-    at: String,
-    arn: String,
-    account: String,
+pub struct Read {
+    pub at: String,
+    pub arn: String,
+    pub account: String,
 }
 
 impl Read {
-    fn event(&self, id: &str, caller: &str, more: &Value) -> Value {
+    pub fn event(&self, id: &str, caller: &str, more: &Value) -> Value {
         let mut asked = json!({ "secretId": self.arn });
         for (name, value) in more.as_object().into_iter().flatten() {
             asked[name] = value.clone();
@@ -213,7 +213,7 @@ impl Read {
 }
 
 /// How many reads of an event are explained, and how many are not.
-async fn witness(stack: &Stack, event: &Value) -> Outcome<(u64, u64)> {
+pub async fn witness(stack: &Stack, event: &Value) -> Outcome<(u64, u64)> {
     let invoked = stack.aws.invoke("sealfleet-witness", event).await?;
     ensure!(invoked.function_error.is_none(), "the witness: {invoked:?}");
     let count = |name: &str| invoked.payload[name].as_u64().unwrap_or_default();

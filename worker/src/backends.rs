@@ -64,6 +64,10 @@ pub struct Arguments {
         value_parser = egress_network
     )]
     pub egress_networks: Vec<String>,
+    /// Certificates (PEM) of authorities that egress proxies believe, besides those of the sandbox
+    /// image, where they deliver secrets or read requests
+    #[arg(long, value_name = "FILE", env = "SEALFLEET_EGRESS_CA")]
+    pub egress_ca: Option<PathBuf>,
     /// Memory of each sandbox in MiB, without the files that it writes
     #[arg(long, value_name = "MIB", alias = "memory-mib", default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
     pub memory: u64,
@@ -120,6 +124,9 @@ pub enum SandboxNetwork {
     /// As `policy`; and all of it, for steps without an egress policy
     Host,
 }
+
+/// Bytes of authorities: what fits into an order for a proxy beside everything else.
+const AUTHORITIES_BYTES: usize = 256 * 1024;
 
 /// Init reads it once more.
 fn egress_network(text: &str) -> Result<String, String> {
@@ -179,16 +186,26 @@ impl Arguments {
         )
     }
 
-    #[must_use]
-    pub fn network(&self) -> Lent {
-        Lent {
+    /// # Errors
+    /// The authorities cannot be read.
+    pub fn network(&self) -> Result<Lent, String> {
+        let authorities = self.egress_ca.as_ref().map(|path| {
+            let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+            let read = text.and_then(|text| match text.len() <= AUTHORITIES_BYTES {
+                true => Ok(text),
+                false => Err(format!("it has more than {AUTHORITIES_BYTES} bytes")),
+            });
+            read.map_err(|why| format!("`--egress-ca {}`: {why}", path.display()))
+        });
+        Ok(Lent {
             way: match self.network {
                 SandboxNetwork::None => Way::None,
                 SandboxNetwork::Policy => Way::Policy,
                 SandboxNetwork::Host => Way::Host,
             },
             networks: self.egress_networks.clone(),
-        }
+            authorities: authorities.transpose()?,
+        })
     }
 
     #[must_use]

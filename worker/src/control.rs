@@ -4,8 +4,9 @@ use std::fs::File;
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials,
-    QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
+    AskIdentityToken, Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, IdentityToken,
+    LeaseRef, OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput,
+    StepInputs,
 };
 use sealfleet_client::{Client, Code, Error, TransferError};
 
@@ -26,6 +27,8 @@ pub trait ControlPlane: Send + Sync {
     async fn output_credentials(&self, claim: &LeaseRef) -> Result<OutputCredentials, Error>;
     /// Where to get what goes into a step.
     async fn step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error>;
+    /// A token that names a step which the worker holds.
+    async fn identity_token(&self, request: &AskIdentityToken) -> Result<IdentityToken, Error>;
     /// Gets one input, and checks that it is what is meant.
     async fn fetch(&self, input: &StepInput, into: &mut File) -> Result<(), TransferError>;
 }
@@ -60,6 +63,10 @@ impl ControlPlane for Client {
         Self::get_step_inputs(self, request).await
     }
 
+    async fn identity_token(&self, request: &AskIdentityToken) -> Result<IdentityToken, Error> {
+        Self::get_identity_token(self, request).await
+    }
+
     async fn fetch(&self, input: &StepInput, into: &mut File) -> Result<(), TransferError> {
         Self::fetch(self, &input.url, input.bytes, input.sha256, into).await
     }
@@ -72,6 +79,8 @@ pub enum Standing {
     Unchanged,
     /// An admin must approve the registration.
     Pending,
+    /// An admin wants it to take no steps.
+    Draining,
     /// The worker was rejected or revoked, or its credential is unknown.
     Ended,
 }
@@ -90,6 +99,7 @@ pub fn settles_the_hint(error: &Error) -> bool {
         | Code::Unauthenticated
         | Code::Forbidden
         | Code::WorkerPending
+        | Code::WorkerDraining
         | Code::WorkerRejected
         | Code::WorkerRevoked => false,
         _ => (400..500).contains(&problem.status) && !error.is_passing(),
@@ -101,6 +111,7 @@ pub fn settles_the_hint(error: &Error) -> bool {
 pub fn standing(error: &Error) -> Standing {
     match error.problem().map(|problem| problem.code) {
         Some(Code::WorkerPending) => Standing::Pending,
+        Some(Code::WorkerDraining) => Standing::Draining,
         Some(Code::WorkerRevoked | Code::WorkerRejected | Code::Unauthenticated) => Standing::Ended,
         _ => Standing::Unchanged,
     }

@@ -20,12 +20,14 @@
 )]
 
 pub mod backends;
+pub mod check;
 pub mod config;
 pub mod console;
 pub mod control;
 pub mod doctor;
 pub mod executor;
 pub mod guard;
+pub mod identity;
 pub mod inputs;
 pub mod lease;
 pub mod outputs;

@@ -20,12 +20,13 @@ use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::identity::{Identity, IdentityArguments};
 use sealfleet_worker::inputs::Inputs;
 use sealfleet_worker::outputs::{Bucket, Stores};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{backends, config, console, guard, register, rootfs, sandboxes};
+use sealfleet_worker::{backends, check, config, console, guard, register, rootfs, sandboxes};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -61,6 +62,26 @@ enum Command {
     /// Look after the sandboxes of this host
     #[command(subcommand)]
     Sandbox(sandboxes::Action),
+    /// Look after the identity backends of this worker
+    #[command(subcommand)]
+    Backend(Backend),
+}
+
+#[derive(Subcommand)]
+enum Backend {
+    /// Check, with the options that `run` would get, whether each identity backend lets this worker
+    /// log in, what the login may read, and whether references have a value. Names alone are shown.
+    /// With AppRole of Vault it uses up one of the wrapped secret ids
+    Check(Box<BackendCheck>),
+}
+
+#[derive(clap::Args)]
+struct BackendCheck {
+    #[command(flatten)]
+    check: check::CheckArguments,
+    /// How to print the answer
+    #[arg(long, value_enum, default_value_t = sandboxes::Output::Table)]
+    output: sandboxes::Output,
 }
 
 #[derive(clap::Args)]
@@ -70,22 +91,8 @@ struct Run {
     credential_file: PathBuf,
     #[command(flatten)]
     sandboxes: backends::Arguments,
-    /// Encrypted store of `builtin://` references
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "builtin_key_file",
-        env = "SEALFLEET_BUILTIN_STORE"
-    )]
-    builtin_store: Option<PathBuf>,
-    /// File with the key of that store
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "builtin_store",
-        env = "SEALFLEET_BUILTIN_KEY_FILE"
-    )]
-    builtin_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArguments,
     /// Directory for the output of steps, as DIR/RUN/STEP.FENCE.log
     #[arg(long, value_name = "DIR", env = "SEALFLEET_LOG_DIR")]
     log_dir: PathBuf,
@@ -99,7 +106,8 @@ struct Run {
     /// Endpoint of the queue, where this host reaches it by another address than its own
     #[arg(long, value_name = "URL", env = "SEALFLEET_QUEUE_ENDPOINT")]
     queue_endpoint: Option<String>,
-    /// Seconds between heartbeats
+    /// Seconds between heartbeats; fewer where the control plane's leases are shorter than three of
+    /// these
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     heartbeat_seconds: u64,
     /// Steps to run at once
@@ -196,6 +204,13 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
         }
         Command::Sandbox(action) => {
             sandboxes::run(action).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Backend(Backend::Check(asked)) => {
+            let findings = check::examine(&asked.check).await?;
+            sandboxes::tell(asked.output, &findings).map_err(|failed| {
+                format!("steps cannot have all of their secrets here: {failed}")
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {
@@ -325,19 +340,11 @@ async fn sandboxed(run: &Run, inputs: Inputs, logs: Logs) -> Result<Option<Sandb
     let Some((worker, backends)) = backends::start(&run.sandboxes).await? else {
         return Ok(None);
     };
-    let backend_files = [
-        ("builtin.store", &run.builtin_store),
-        ("builtin.key", &run.builtin_key_file),
-    ];
-    let backend_files = backend_files
-        .into_iter()
-        .filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
-        .collect();
     Ok(Some(Sandboxed {
         backends,
         worker,
-        backend_files,
-        network: run.sandboxes.network(),
+        identity: Identity::of(&run.identity),
+        network: run.sandboxes.network()?,
         limits: run.sandboxes.limits(),
         inputs,
         logs,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::backends::{Arguments, DockerArguments, StateArguments};
 use crate::console;
-use crate::doctor::{self, Verdict};
+use crate::doctor::{self, Finding, Verdict};
 
 #[derive(Subcommand)]
 pub enum Action {
@@ -81,28 +81,34 @@ pub async fn run(action: Action) -> Result<(), String> {
         }
         Action::Doctor(examined) => {
             let findings = doctor::examine(&examined.sandboxes).await;
-            let failed = findings
-                .iter()
-                .filter(|finding| finding.verdict == Verdict::Failed)
-                .count();
-            match examined.output {
-                Output::Json => json(&doctor::Answer {
-                    usable: failed == 0,
-                    findings: &findings,
-                })?,
-                Output::Table => table(
-                    &["BACKEND", "CHECK", "", "FOUND", "DO"],
-                    findings.iter().map(doctor::Finding::row),
-                ),
-            }
-            match failed {
-                0 => Ok(()),
-                failed => Err(format!(
-                    "this host cannot run all of these sandboxes: {failed} of {} checks failed",
-                    findings.len()
-                )),
-            }
+            tell(examined.output, &findings)
+                .map_err(|failed| format!("this host cannot run all of these sandboxes: {failed}"))
         }
+    }
+}
+
+/// Prints what was found.
+///
+/// # Errors
+/// How many checks failed.
+pub fn tell(output: Output, findings: &[Finding]) -> Result<(), String> {
+    let failed = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Failed)
+        .count();
+    match output {
+        Output::Json => json(&doctor::Answer {
+            usable: failed == 0,
+            findings,
+        })?,
+        Output::Table => table(
+            &["BACKEND", "CHECK", "", "FOUND", "DO"],
+            findings.iter().map(Finding::row),
+        ),
+    }
+    match failed {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {} checks failed", findings.len())),
     }
 }
 

@@ -6,10 +6,12 @@
 //!
 //! The loss of the lease always wins: the worker kills the sandbox and reports nothing, because
 //! somebody else has decided about the step. If the start is refused, nothing runs. If the sandbox
-//! is lost, the worker reports that alone, and the step is tried again.
+//! is lost, or none can be started here, the worker reports that alone, and the step is tried
+//! again.
 
 use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ use crate::random::Backoff;
 /// Time between SIGTERM and SIGKILL for a step that timed out, was cancelled, or whose worker
 /// stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How often a step that runs is asked what its next heartbeat has to tell.
+const LOOK: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub struct StepRunner {
@@ -74,7 +79,14 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok(Told::only(Outcome::Failed { failure })),
+            // It is not the step's fault: another worker can start it.
+            Err(failure) => match self.executor.ready().await {
+                Ok(()) => return Ok(Told::only(Outcome::Failed { failure })),
+                Err(reason) => {
+                    tracing::warn!(%reason, "this worker can start no sandboxes");
+                    return Err(Endless::SandboxLost);
+                }
+            },
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -87,6 +99,7 @@ impl StepRunner {
                 false => OutputsKept::Local,
             },
             resolved: prepared.resolved().clone(),
+            store_request_ids: prepared.store_request_ids(),
         };
         tokio::select! {
             biased;
@@ -145,12 +158,14 @@ impl StepRunner {
             result_bytes,
         };
         Ok(Told {
-            outcome,
             out,
             artifact_secrets: left.map(|left| left.found).unwrap_or_default(),
             redactions: running.redactions(),
-            egress_denied: running.egress_denied(),
+            egress_denied: lease.take_denied().with(running.take_denied()),
+            egress_reached: running.egress_reached(),
+            models_used: running.models_used(),
             agent: agent.map(|agent| agent.report),
+            ..Told::only(outcome)
         })
     }
 
@@ -175,13 +190,26 @@ impl StepRunner {
                 }
             }
         };
-        tokio::select! {
-            biased;
-            loss = lease.lost() => {
-                running.stop(lease.grace(loss, GRACE)).await;
-                Err(Endless::Lost(loss))
+        let mut end = pin!(end);
+        let mut revoked = lease.revoked();
+        // It may have happened before the command ran.
+        revoked.mark_changed();
+        loop {
+            tokio::select! {
+                biased;
+                loss = lease.lost() => {
+                    running.stop(lease.grace(loss, GRACE)).await;
+                    return Err(Endless::Lost(loss));
+                }
+                outcome = &mut end => return outcome,
+                Ok(()) = revoked.changed() => {
+                    let keys = revoked.borrow_and_update().clone();
+                    if !keys.is_empty() {
+                        running.withdraw(keys).await;
+                    }
+                }
+                () = tokio::time::sleep(LOOK) => lease.denied(running.take_denied()),
             }
-            outcome = end => outcome,
         }
     }
 
@@ -218,7 +246,9 @@ fn report(claim: &Claim, end: Told) -> ReportStep {
         artifact_secrets: end.artifact_secrets,
         redactions: end.redactions,
         egress_denied: end.egress_denied,
+        egress_reached: end.egress_reached,
         agent: end.agent,
+        models_used: end.models_used,
         ..ReportStep::of(claim.run_id, claim.step_id.clone(), claim.fence, state)
     }
 }

@@ -15,8 +15,9 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use sealfleet_client::types::{
-    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials,
-    QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
+    AskIdentityToken, Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, IdentityToken,
+    LeaseRef, OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput,
+    StepInputs,
 };
 use sealfleet_client::{Error, TransferError};
 use tokio::net::TcpListener;
@@ -229,6 +230,10 @@ impl<T: ControlPlane> ControlPlane for Counted<T> {
 
     async fn step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error> {
         self.answer("step_inputs", self.inner.step_inputs(request).await)
+    }
+
+    async fn identity_token(&self, request: &AskIdentityToken) -> Result<IdentityToken, Error> {
+        self.answer("identity_token", self.inner.identity_token(request).await)
     }
 
     /// Content is not of the control plane, and is not counted.

@@ -25,12 +25,14 @@ const PASSED_ON: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 
 /// How long killed steps may take to end.
 const LAST_MOMENT: Duration = Duration::from_secs(10);
+/// Time between two heartbeats at least.
+const QUICKEST: Duration = Duration::from_millis(500);
 /// Time between two heartbeats of a worker that holds nothing.
 const IDLE_HEARTBEAT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Time between two heartbeats: at most a third of the lease.
+    /// Time between two heartbeats, if that is no more than a third of each lease.
     pub heartbeat: Duration,
     /// Steps at once.
     pub max_concurrent: usize,
@@ -61,8 +63,17 @@ pub struct Worker {
     slots: Slots,
     settings: Settings,
     ended: watch::Sender<bool>,
+    /// Whether an admin wants it to take no steps for now.
+    draining: watch::Sender<bool>,
     /// Whether the control plane was told, or could not be told, what sandboxes this worker has.
     told: watch::Sender<bool>,
+}
+
+/// Why a worker reads no hint.
+enum NoHint {
+    /// It could not run the step. Others take the hint meanwhile.
+    NotReady(String),
+    Queue(QueueError),
 }
 
 /// What fills a slot.
@@ -84,7 +95,8 @@ impl Slots {
     async fn work_off(&self, claim: Claim, lease: Lease, wish: &watch::Receiver<Wish>) {
         let mut waiting: VecDeque<WaitingStep> = self.steps.run(claim, lease).await.into();
         while let Some(WaitingStep { run_id, step_id }) = waiting.pop_front() {
-            if *wish.borrow() != Wish::Work {
+            let ready = self.steps.executor.ready().await;
+            if *wish.borrow() != Wish::Work || ready.is_err() {
                 return;
             }
             let step = ClaimStep {
@@ -119,6 +131,7 @@ impl Worker {
             slots,
             settings,
             ended: watch::Sender::new(false),
+            draining: watch::Sender::new(false),
             told: watch::Sender::new(false),
         }
     }
@@ -191,8 +204,14 @@ impl Worker {
                         None => None,
                     }
                 }
-                Err(QueueError::Control(error)) => Some(self.pause_after(&error, &mut backoff)),
-                Err(error) => {
+                Err(NoHint::NotReady(reason)) => {
+                    tracing::warn!(%reason, "can start no sandboxes, taking no steps until that changes");
+                    Some(backoff.pause())
+                }
+                Err(NoHint::Queue(QueueError::Control(error))) => {
+                    Some(self.pause_after(&error, &mut backoff))
+                }
+                Err(NoHint::Queue(error)) => {
                     tracing::warn!(%error, "cannot read the queue, retrying after a pause");
                     Some(backoff.pause())
                 }
@@ -210,12 +229,18 @@ impl Worker {
     async fn hint(
         &self,
         slots: &Arc<Semaphore>,
-    ) -> Result<Option<(Message, OwnedSemaphorePermit)>, QueueError> {
+    ) -> Result<Option<(Message, OwnedSemaphorePermit)>, NoHint> {
         // The semaphore is never closed.
         let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
             return Ok(None);
         };
-        Ok(self.queue.receive().await?.map(|message| (message, slot)))
+        // The sender lives as long as this does.
+        let mut draining = self.draining.subscribe();
+        drop(draining.wait_for(|draining| !draining).await);
+        let ready = self.slots.steps.executor.ready().await;
+        ready.map_err(NoHint::NotReady)?;
+        let message = self.queue.receive().await.map_err(NoHint::Queue)?;
+        Ok(message.map(|message| (message, slot)))
     }
 
     /// Claims the step of a hint, and starts it if the claim is granted. Answers how long to wait
@@ -282,10 +307,27 @@ impl Worker {
                 tracing::info!("waiting for an admin to approve this worker");
                 between(Duration::from_secs(3), Duration::from_secs(6))
             }
+            Standing::Draining => {
+                self.drains(true);
+                Duration::ZERO
+            }
             Standing::Unchanged => {
                 tracing::warn!(%error, "cannot claim, retrying after a pause");
                 backoff.pause()
             }
+        }
+    }
+
+    /// Notes whether an admin wants this worker to take no steps.
+    fn drains(&self, draining: bool) {
+        if self.draining.send_replace(draining) == draining {
+            return;
+        }
+        match draining {
+            true => {
+                tracing::info!("an admin drains this worker: it takes no steps until it is resumed")
+            }
+            false => tracing::info!("an admin has resumed this worker"),
         }
     }
 
@@ -306,19 +348,27 @@ impl Worker {
     /// Renews all leases; without any, tells now and then that the worker is there. Returns when
     /// the worker is no longer allowed to work.
     async fn heartbeats(&self) {
-        let interval = self.settings.heartbeat;
-        // If one heartbeat hangs, there is time for another before the leases end.
-        let patience = (interval / 2).max(Duration::from_secs(2));
         // The first one at once: until then, steps that ask for certain sandboxes pass this worker
         // by.
-        let mut pause = Duration::ZERO;
+        let mut next = Instant::now();
         let mut last: Option<Instant> = None;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = interval;
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(next) => {}
+                () = self.slots.leases.taken() => {
+                    next = next.min(Instant::now() + self.interval());
+                    continue;
+                }
+            }
+            let interval = self.interval();
+            // If one heartbeat hangs, there is time for another before the leases end.
+            let patience = (interval / 2).max(Duration::from_secs(2));
+            let mut pause = interval;
             let leases = self.slots.leases.all();
             let recently = last.is_some_and(|at| at.elapsed() < IDLE_HEARTBEAT);
             if leases.is_empty() && recently {
+                next = Instant::now() + pause;
                 continue;
             }
             let asked = Instant::now();
@@ -327,6 +377,7 @@ impl Worker {
                 leases,
                 version: Some(Line::escaped(env!("CARGO_PKG_VERSION"))),
                 sandboxes: Some(self.slots.steps.executor.sandboxes()),
+                egress_denied: self.slots.leases.denials(),
             };
             let answer =
                 tokio::time::timeout(patience, self.slots.steps.control.heartbeat(&heartbeat));
@@ -335,6 +386,7 @@ impl Worker {
             match answer {
                 Ok(Ok(answer)) => {
                     self.slots.leases.heard(asked, &answer.leases);
+                    self.drains(answer.draining);
                     // One that waits for an admin goes on asking.
                     let may_work = [WorkerStatus::Approved, WorkerStatus::Pending];
                     if !may_work.contains(&answer.status) {
@@ -363,7 +415,15 @@ impl Worker {
                     pause = Duration::ZERO;
                 }
             }
+            next = Instant::now() + pause;
         }
+    }
+
+    /// Time between two heartbeats: whatever is set, a third of the shortest lease at most.
+    fn interval(&self) -> Duration {
+        let set = self.settings.heartbeat;
+        let shortest = self.slots.leases.shortest();
+        shortest.map_or(set, |lasts| (lasts / 3).max(QUICKEST).min(set))
     }
 }
 

@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Roots, build_rootfs};
 use sealfleet_channel::{
-    Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit, input_name,
+    Channel as _, CommandEnd, Descriptors, Egress, Socket, ToHost, ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
-use sealfleet_domain::egress::Denials;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::StateDirectory;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::egress::{Lent, Way};
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Ended, Executor, Logs, Running};
+use sealfleet_worker::identity::Identity;
 use serde_json::{Value, json};
 
 use crate::inputs::{Store, file};
@@ -456,7 +456,7 @@ async fn stand_in() {
             let ended = ToHost::Ended {
                 end: CommandEnd::Exited { code: 143 },
                 redactions: serde_json::from_value(redactions()).unwrap(),
-                denied: Denials::default(),
+                egress: Egress::default(),
             };
             channel.send(&ended, Descriptors::new()).await.unwrap();
         }
@@ -485,11 +485,11 @@ async fn launcher(place: &Path, name: &str, script: &str) -> Launcher {
 async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
     std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)).unwrap();
     let launcher = launcher(place, "rootfs", STAND_IN).await;
-    let mut backend_files = BTreeMap::from([("other.file".to_owned(), place.join("not-there"))]);
+    let mut files = BTreeMap::from([("other.file".to_owned(), place.join("not-there"))]);
     if let Some(answer) = answer {
         for (name, content) in [("store", answer.to_string()), ("key", "key".to_owned())] {
             std::fs::write(place.join(name), content).unwrap();
-            backend_files.insert(format!("builtin.{name}"), place.join(name));
+            files.insert(format!("builtin.{name}"), place.join(name));
         }
     }
     let limits = Limits {
@@ -504,10 +504,14 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
             .unwrap()
             .enter()
             .unwrap(),
-        backend_files,
+        identity: Identity {
+            files,
+            ..Identity::default()
+        },
         network: Lent {
             way: Way::None,
             networks: Vec::new(),
+            authorities: None,
         },
         limits,
         inputs: Store::default().inputs(place),
@@ -535,7 +539,7 @@ async fn a_sandboxed_command_runs_only_after_go() {
     let running = prepared.go().await.unwrap();
     assert_eq!(running.wait().await, Ended::Code(4));
     let text = output(place.path());
-    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step","SEALFLEET_MEMORY_BYTES":"67108864","SEALFLEET_OPEN_FILES":"500","SEALFLEET_PIDS":"50","SEALFLEET_SCRATCH_BYTES":"33554432"},"secrets":[],"resolve_millis":60000}"#;
+    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step","SEALFLEET_MEMORY_BYTES":"67108864","SEALFLEET_OPEN_FILES":"500","SEALFLEET_PIDS":"50","SEALFLEET_SCRATCH_BYTES":"33554432"},"secrets":[],"resolve_millis":60000,"lasts_seconds":665}"#;
     assert!(text.contains(step), "{text}");
     assert!(text.contains("files=\nenvironment=PWD"), "{text}");
     assert!(!text.contains("CARGO"), "{text}");
@@ -610,6 +614,23 @@ async fn a_step_that_may_reach_hosts_does_not_start_where_no_network_is_lent() {
         let refused = format!("{:?}", prepared.err());
         assert!(starts || refused.contains("--network policy"), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_step_whose_secrets_are_on_the_network_does_not_start_where_none_is_lent() {
+    let place = tempfile::tempdir().unwrap();
+    let mut sandboxed = sandboxed(place.path(), None).await;
+    let rule = serde_json::from_value(json!({ "host": "vault.example" })).unwrap();
+    let hosts = BTreeMap::from([("vault".to_owned(), vec![rule])]);
+    sandboxed.identity.hosts = hosts;
+    let kept = json!([{"name": "API_KEY", "uri": "vault://kv/healthcare/crm#k", "arn": "arn:x", "from": "crm"}]);
+    let step = claim("identity", "x", &kept);
+    let refused = sandboxed.prepare(&step).await.err().unwrap();
+    let refused = format!("{refused:?}");
+    assert!(refused.contains("--network policy"), "{refused}");
+    // Another step of this worker needs none.
+    let step = claim("sandboxed", "x", &json!([]));
+    assert!(sandboxed.prepare(&step).await.is_ok());
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use sealfleet_channel::MAX_DESCRIPTORS;
 use sealfleet_client::types::{
-    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials,
-    QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
+    AskIdentityToken, Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, IdentityToken,
+    LeaseRef, OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput,
+    StepInputs,
 };
 use sealfleet_client::{Code, Error, Problem, TransferError};
 use sealfleet_domain::Timestamp;
@@ -86,6 +87,10 @@ impl ControlPlane for Store {
             next: (upto < self.texts.len()).then(|| u32::try_from(upto).unwrap()),
             expires_at: Timestamp::from_millis(0),
         })
+    }
+
+    async fn identity_token(&self, _: &AskIdentityToken) -> Result<IdentityToken, Error> {
+        refused()
     }
 
     async fn fetch(&self, input: &StepInput, into: &mut File) -> Result<(), TransferError> {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
-    OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
-    WaitingStep,
+    AskIdentityToken, Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, IdentityToken,
+    LeaseRef, LeaseVerdict, OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer,
+    StepInput, StepInputs, WaitingStep,
 };
 use sealfleet_client::{Code, Error, Problem, TransferError};
 use sealfleet_domain::fleet::WorkerStatus;
@@ -69,6 +69,8 @@ enum Beat {
     Held,
     /// An admin has not decided yet.
     Pending,
+    /// An admin wants no new steps.
+    Draining,
     NotHeld,
     Cancelled,
     Unreachable,
@@ -95,7 +97,7 @@ impl ControlPlane for Control {
             .push((Instant::now(), request.leases.len()));
         let beat = *self.heartbeat.lock().unwrap();
         let held = match beat {
-            Beat::Held | Beat::Pending => true,
+            Beat::Held | Beat::Pending | Beat::Draining => true,
             Beat::NotHeld | Beat::Cancelled => false,
             Beat::Unreachable => return Err(unreachable_now()),
             Beat::Hanging => std::future::pending().await,
@@ -107,12 +109,15 @@ impl ControlPlane for Control {
             fence: lease.fence,
             held,
             cancelled: matches!(beat, Beat::Cancelled),
+            revoked: Vec::new(),
+            denials_recorded: false,
         };
         Ok(HeartbeatAnswer {
             status: match beat {
                 Beat::Pending => WorkerStatus::Pending,
                 _ => WorkerStatus::Approved,
             },
+            draining: matches!(beat, Beat::Draining),
             leases: request.leases.iter().map(verdict).collect(),
         })
     }
@@ -149,6 +154,10 @@ impl ControlPlane for Control {
 
     async fn step_inputs(&self, _: &FetchInputs) -> Result<StepInputs, Error> {
         Err(unreachable_now())
+    }
+
+    async fn identity_token(&self, _: &AskIdentityToken) -> Result<IdentityToken, Error> {
+        Err(refusal(Code::StaleFence))
     }
 
     async fn fetch(&self, _: &StepInput, _: &mut File) -> Result<(), TransferError> {
@@ -208,6 +217,9 @@ struct Seen {
     takes: Mutex<Option<Duration>>,
     is_lost: AtomicBool,
     fails: Mutex<Option<Failure>>,
+    is_down: AtomicBool,
+    /// Whether what runs sandboxes is down after a failure.
+    ends_engine: AtomicBool,
     ran: AtomicUsize,
     dropped_unrun: AtomicUsize,
     stopped: Mutex<Vec<(Instant, Duration)>>,
@@ -232,8 +244,18 @@ impl Drop for Fake {
 
 #[async_trait]
 impl Executor for Sandboxes {
+    async fn ready(&self) -> Result<(), String> {
+        match self.0.is_down.load(Ordering::SeqCst) {
+            true => Err("its engine does not answer".to_owned()),
+            false => Ok(()),
+        }
+    }
+
     async fn prepare(&self, _: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         if let Some(failure) = self.0.fails.lock().unwrap().clone() {
+            if self.0.ends_engine.load(Ordering::SeqCst) {
+                self.0.is_down.store(true, Ordering::SeqCst);
+            }
             return Err(failure);
         }
         let (killed, dead) = (Notify::new(), AtomicBool::new(false));
@@ -417,6 +439,14 @@ async fn a_step_is_claimed_kept_alive_and_reported_with_its_fence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_is_shorter_than_the_heartbeats_are_far_apart_is_kept() {
+    let stage = Stage::new(vec![Ok(claim(8, 600))]).takes(65);
+    assert_eq!(stage.work_for(100).await, End::Asked);
+    assert_eq!(stage.reported().len(), 1);
+    assert!(stage.stopped().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_start_runs_nothing_and_reports_nothing() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]);
     stage
@@ -491,7 +521,8 @@ async fn a_cancelled_step_has_a_grace_and_is_not_reported() {
 #[tokio::test(start_paused = true)]
 async fn a_step_whose_worker_stops_has_a_grace_within_its_lease() {
     for (lease_seconds, grace) in [(30, 5), (3, 1)] {
-        let stage = Stage::new(vec![Ok(claim(lease_seconds, 600))]);
+        // Nothing renews it meanwhile.
+        let stage = Stage::new(vec![Ok(claim(lease_seconds, 600))]).beats(Beat::Unreachable);
         let worker = stage.worker();
         tokio::time::sleep(Duration::from_secs(2)).await;
         stage.wish.send_replace(Wish::Stop);
@@ -560,6 +591,27 @@ async fn a_pending_worker_waits_for_its_approval() {
     assert_eq!(stage.reported().len(), 1);
     stage.wish.send_replace(Wish::Stop);
     assert_eq!(worker.await.unwrap(), End::Asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_worker_ends_what_it_holds_and_waits_until_it_is_resumed() {
+    let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(30);
+    let worker = stage.worker();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    *stage.control.heartbeat.lock().unwrap() = Beat::Draining;
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    assert_eq!((stage.ran(), stage.reported().len()), (1, 1));
+    assert!(stage.stopped().is_empty() && !worker.is_finished());
+    *stage.control.heartbeat.lock().unwrap() = Beat::Held;
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!((stage.ran(), stage.reported().len()), (2, 2));
+    stage.wish.send_replace(Wish::Stop);
+    assert_eq!(worker.await.unwrap(), End::Asked);
+    // A claim may tell it first. The hint is for others.
+    let stage = Stage::new(vec![Err(refusal(Code::WorkerDraining)), Ok(claim(30, 600))]);
+    let stage = stage.beats(Beat::Draining);
+    stage.work_for(200).await;
+    assert_eq!((stage.ran(), stage.deleted()), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -740,6 +792,45 @@ async fn a_step_whose_sandbox_is_lost_is_given_back() {
     assert_eq!(
         (states, reported[0].failure.is_none()),
         (vec!["lost"], true)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_engine_is_down_takes_no_step_until_it_is_back() {
+    let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(5);
+    stage.sandboxes.0.is_down.store(true, Ordering::SeqCst);
+    let worker = stage.worker();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(stage.control.asked.lock().unwrap().is_empty());
+    assert_eq!(
+        stage.queue.hints.load(Ordering::SeqCst),
+        1,
+        "it is left to others"
+    );
+    stage.sandboxes.0.is_down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    stage.wish.send_replace(Wish::Drain);
+    worker.await.unwrap();
+    assert_eq!((stage.ran(), stage.reported().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_an_engine_could_not_start_is_given_back() {
+    let stage = Stage::new(vec![Ok(claim(30, 45))]);
+    *stage.sandboxes.0.fails.lock().unwrap() = Some(Failure::CannotStart {
+        cause: None,
+        detail: "no engine".to_owned(),
+    });
+    stage.sandboxes.0.ends_engine.store(true, Ordering::SeqCst);
+    stage.work_for(10).await;
+    let reported = stage.reported();
+    assert_eq!(
+        (
+            reported.len(),
+            reported[0].state.as_str(),
+            &reported[0].failure
+        ),
+        (1, "lost", &None)
     );
 }
 

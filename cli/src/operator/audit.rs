@@ -7,6 +7,7 @@ use super::archive;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::listing::Listing;
+use super::path;
 use super::repair;
 use super::trail::{self, Filters};
 
@@ -38,6 +39,9 @@ pub enum Command {
         #[arg(long)]
         project: Option<String>,
     },
+    /// Show the path of a credential: for each release of a key, its reference and version,
+    /// profile, level, run and who enqueued it, step, tool, worker, sandbox and end
+    Path(path::PathOf),
     /// Check the exported trail against its signed digests; fails if anything was changed, and
     /// names what and where
     Verify(archive::Verify),
@@ -59,6 +63,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         Command::Show { event_id, project } => {
             trail::show(connection, event_id, project.as_deref()).await
         }
+        Command::Path(of) => path::run(of, connection).await,
         Command::Verify(verify) => archive::verify(verify, connection.output).await,
         Command::ReExport(range) => archive::re_export(range, connection.output).await,
         Command::Repair(period) => repair::repair(period, connection.output).await,

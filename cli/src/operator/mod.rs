@@ -7,12 +7,15 @@
 //! both of the latter, and looks at everything with the eyes of an operator of the account.
 //! `restore` changes the tables while the API serves nobody.
 
+mod approval;
 mod archive;
 mod audit;
 mod aws;
 mod cascade;
 mod connection;
+mod contain;
 mod context;
+mod egress;
 mod enrolment_key;
 mod failure;
 mod handover;
@@ -22,6 +25,7 @@ mod listing;
 mod login;
 mod near;
 mod output;
+mod path;
 mod profile;
 mod project;
 mod prove;
@@ -35,8 +39,10 @@ mod status;
 mod token;
 mod trail;
 mod upload;
+mod usage;
 mod whoami;
 mod worker;
+mod workflow;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -75,6 +81,9 @@ enum Command {
     Whoami(Leaf<Nothing>),
     /// Show what is wrong in your project now, and what to do about it
     Status(Leaf<Nothing>),
+    /// Stop everything in your project now: revoke its keys hard, its workers and enrolment keys,
+    /// and cancel its runs
+    Contain(Leaf<contain::Contain>),
     /// Manage API tokens
     Token(Group<token::Command>),
     /// Manage projects, the tenants
@@ -83,6 +92,10 @@ enum Command {
     EnrolmentKey(Group<enrolment_key::Command>),
     /// Manage workers
     Worker(Group<worker::Command>),
+    /// Register workflows, which callers run by name with parameters
+    Workflow(Group<workflow::Command>),
+    /// Decide on what waits for approval
+    Approval(Group<approval::Command>),
     /// Manage Sealed Identity profiles: names and references, never values
     Profile(Group<profile::Command>),
     /// Manage the profiles that a project puts below each run's own
@@ -95,6 +108,11 @@ enum Command {
     Run(Group<run::Command>),
     /// Upload a file for steps to work with, and print its id
     Upload(Leaf<upload::Upload>),
+    /// Show what steps have used and what that cost, by day, workflow, profile or model; operators
+    /// see it by project
+    Usage(Leaf<usage::Asked>),
+    /// Look at what steps were kept from
+    Egress(Group<egress::Command>),
     /// Check images of sandboxes
     Image(Group<image::Command>),
     /// Read and verify the audit trail
@@ -193,12 +211,15 @@ async fn dispatch(command: Command, options: Options) -> (Output, Result<(), Fai
         Command::Context(group) => with!(group.options, |to| context::run(group.verb, to)),
         Command::Whoami(leaf) => with!(leaf.options, |to| whoami::run(to).await),
         Command::Status(leaf) => with!(leaf.options, |to| status::run(to).await),
+        Command::Contain(leaf) => with!(leaf.options, |to| contain::run(leaf.rest, to).await),
         Command::Token(group) => with!(group.options, |to| token::run(group.verb, to).await),
         Command::Project(group) => with!(group.options, |to| project::run(group.verb, to).await),
         Command::EnrolmentKey(group) => {
             with!(group.options, |to| enrolment_key::run(group.verb, to).await)
         }
         Command::Worker(group) => with!(group.options, |to| worker::run(group.verb, to).await),
+        Command::Workflow(group) => with!(group.options, |to| workflow::run(group.verb, to).await),
+        Command::Approval(group) => with!(group.options, |to| approval::run(group.verb, to).await),
         Command::Profile(group) => with!(group.options, |to| profile::run(group.verb, to).await),
         Command::Cascade(group) => with!(group.options, |to| cascade::run(group.verb, to).await),
         Command::Revocation(group) => {
@@ -207,6 +228,8 @@ async fn dispatch(command: Command, options: Options) -> (Output, Result<(), Fai
         Command::Secret(group) => with!(group.options, |to| secret::run(group.verb, to).await),
         Command::Run(group) => with!(group.options, |to| run::run(group.verb, to).await),
         Command::Upload(leaf) => with!(leaf.options, |to| upload::run(leaf.rest, to).await),
+        Command::Usage(leaf) => with!(leaf.options, |to| usage::run(leaf.rest, to).await),
+        Command::Egress(group) => with!(group.options, |to| egress::run(group.verb, to).await),
         Command::Image(group) => with!(group.options, |to| image::run(group.verb, to).await),
         Command::Prove(leaf) => with!(leaf.options, |to| prove::run(leaf.rest, to).await),
         Command::Restore(group) => with!(group.options, |to| restore::run(group.verb, to).await),

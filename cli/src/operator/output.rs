@@ -199,7 +199,8 @@ fn relative(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// Lines of `name  value`, with the values aligned.
-pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
+pub(super) fn lines<'a>(pairs: impl AsRef<[(&'a str, String)]>) -> String {
+    let pairs = pairs.as_ref();
     let width = pairs
         .iter()
         .map(|(name, _)| name.len())

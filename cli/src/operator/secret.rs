@@ -1,9 +1,12 @@
 //! Writes values of secrets from standard input to an identity backend: to AWS Secrets Manager,
-//! with the operator's own AWS credentials, or to the encrypted store of a worker on this host.
+//! with the operator's own AWS credentials; to the encrypted store of a worker on this host; or to
+//! OpenBao, Vault or a file of SOPS, by their own programs.
 //!
 //! A value is never an argument, never printed and never read back. In Secrets Manager, a secret is
 //! one JSON object, and writing it replaces all its keys. If a profile is named, the command pins
 //! its key to the version just written, and updates only the profile version that it read.
+
+mod store;
 
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
@@ -26,6 +29,8 @@ use super::failure::Failure;
 use super::input;
 use super::output::{answer, joined, lines, note, or_dash};
 use super::profile;
+use store::Store;
+
 use crate::contexts::Builtin;
 
 /// The longest value that Secrets Manager accepts, in bytes.
@@ -42,7 +47,8 @@ pub enum Verb {
 #[derive(Args)]
 #[command(group(ArgGroup::new("owner")))]
 pub struct Put {
-    /// Name of the secret; in Secrets Manager without the prefix `sealfleet/PROJECT/`
+    /// Name of the secret; in Secrets Manager without the prefix `sealfleet/PROJECT/`. Or its
+    /// reference without a version, as `vault://MOUNT/PROJECT/PATH#KEY`
     name: String,
     /// The secret's only key; without it, standard input holds a JSON object
     #[arg(value_name = "JSON-KEY")]
@@ -75,6 +81,9 @@ pub struct Put {
     /// from `PATH`]
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Directory of the files of `sops://` references, as the worker has it
+    #[arg(long, value_name = "DIR")]
+    sops_directory: Option<PathBuf>,
     /// Profile whose key to pin to the version just written
     #[arg(long, requires = "key")]
     profile: Option<ProfileName>,
@@ -90,6 +99,13 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
             "standard input cannot hold both the token and the value".to_owned(),
         ));
     }
+    let put = match put.name.contains("://") {
+        true => match put.named()? {
+            Named::Here(put) => *put,
+            Named::There(uri, put) => return by_program(uri, *put, connection).await,
+        },
+        false => put,
+    };
     if let Some(store) = put.builtin(connection)? {
         return builtin(store, put, connection).await;
     }
@@ -137,11 +153,14 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
     let profile = match pinned {
         Some((uri, pinned)) => Some(
             pinned
-                .pin(Reference {
-                    uri,
-                    version: Some(version.clone()),
-                    redact: true,
-                })
+                .pin(
+                    Reference {
+                        uri,
+                        version: Some(version.clone()),
+                        redact: true,
+                    },
+                    true,
+                )
                 .await?,
         ),
         None => None,
@@ -158,7 +177,56 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
     })
 }
 
+/// Where a reference leads.
+enum Named {
+    /// To a store that this program writes, with options that say the same.
+    Here(Box<Put>),
+    /// To another one.
+    There(SecretUri, Box<Put>),
+}
+
 impl Put {
+    /// Takes a reference apart.
+    fn named(mut self) -> Result<Named, Failure> {
+        let uri: SecretUri = self
+            .name
+            .parse()
+            .map_err(|error| Failure::Usage(format!("`{}`: {error}", self.name)))?;
+        if self.json_key.is_some() || self.project.is_some() || self.system {
+            return Err(Failure::Usage(
+                "a reference says all of it: leave JSON-KEY, `--project` and `--system` out"
+                    .to_owned(),
+            ));
+        }
+        match uri.scheme() {
+            "builtin" => {
+                uri.name().clone_into(&mut self.name);
+                Ok(Named::Here(Box::new(self)))
+            }
+            "aws-sm" => {
+                let mut parts = uri.name().splitn(3, '/').skip(1);
+                let (owner, name) = (parts.next(), parts.next());
+                let (Some(owner), Some(name)) = (owner, name) else {
+                    return Err(Failure::Usage(format!(
+                        "`{uri}` names no secret of a project: write `aws-sm://sealfleet/PROJECT/NAME#KEY`"
+                    )));
+                };
+                match owner {
+                    "system" => self.system = true,
+                    owner => {
+                        let project = owner.parse();
+                        let bad = |error| Failure::Usage(format!("`{owner}`: {error}"));
+                        self.project = Some(project.map_err(bad)?);
+                    }
+                }
+                self.json_key = uri.key().map(str::to_owned);
+                name.clone_into(&mut self.name);
+                Ok(Named::Here(Box::new(self)))
+            }
+            _ => Ok(Named::There(uri, Box::new(self))),
+        }
+    }
+
     /// The builtin store that is named, or else that of the context.
     fn builtin(&self, connection: &Connection) -> Result<Option<Builtin>, Failure> {
         if let (Some(store), Some(key_file)) = (&self.builtin_store, &self.builtin_key_file) {
@@ -180,6 +248,38 @@ impl Put {
         }
         Ok(builtin)
     }
+}
+
+/// Has the store's own program write a value, and pins the profile's key to its version.
+async fn by_program(uri: SecretUri, put: Put, connection: &Connection) -> Result<(), Failure> {
+    let init = put.init;
+    let store = Store::of(&uri, put.sops_directory, || {
+        init.map_or_else(init_program, Ok)
+    })?;
+    let pinned = Pinned::new(connection, put.profile, put.key).await?;
+    let text = input::secret("Value", MOST)?;
+    let value = match text.strip_suffix('\n') {
+        Some(line) if put.strip_newline => line,
+        _ => text.as_str(),
+    };
+    if value.is_empty() {
+        return Err(Failure::Usage("standard input is empty".to_owned()));
+    }
+    check_value(value)?;
+    let reference = Reference {
+        version: Some(store.write(&uri, value)?),
+        uri,
+        redact: true,
+    };
+    let profile = match pinned {
+        Some(pinned) => Some(
+            pinned
+                .pin(reference.clone(), store.keeps_versions())
+                .await?,
+        ),
+        None => None,
+    };
+    tell(connection, &put.name, &reference, profile.as_ref())
 }
 
 /// What `sealfleet-init builtin put` answers.
@@ -226,22 +326,32 @@ async fn builtin(store: Builtin, put: Put, connection: &Connection) -> Result<()
         .map_err(|error| Failure::other(error).about(format!("`{}`", program.display())))?;
     let reference = Reference {
         uri,
-        version: Some(version.clone()),
+        version: Some(version),
         redact: true,
     };
-    let text = reference.to_string();
     let profile = match pinned {
-        Some(pinned) => Some(pinned.pin(reference).await?),
+        Some(pinned) => Some(pinned.pin(reference.clone(), true).await?),
         None => None,
     };
+    tell(connection, &put.name, &reference, profile.as_ref())
+}
+
+/// Says what is written, and what to do with it.
+fn tell(
+    connection: &Connection,
+    name: &str,
+    reference: &Reference,
+    profile: Option<&Profile>,
+) -> Result<(), Failure> {
+    let text = reference.to_string();
     let mut written =
-        serde_json::json!({ "name": put.name, "version": version, "reference": text });
-    told_of(&mut written, profile.as_ref());
+        serde_json::json!({ "name": name, "version": reference.version, "reference": text });
+    told_of(&mut written, profile);
     answer(connection.output, &written, || {
         lines([
-            ("secret", put.name.clone()),
+            ("secret", name.to_owned()),
             ("reference", text.clone()),
-            ("profile", or_dash(profile.as_ref().map(now))),
+            ("profile", or_dash(profile.map(now))),
         ])
     })?;
     if profile.is_none() {
@@ -359,8 +469,9 @@ impl Pinned {
     }
 
     /// Pins the key. If somebody else changes the profile at the same time, keeps that change and
-    /// pins on top of it.
-    async fn pin(self, reference: Reference) -> Result<Profile, Failure> {
+    /// pins on top of it. Where a store keeps the newest version only, other keys of the same
+    /// secret are pinned to it as well: their old version is gone.
+    async fn pin(self, reference: Reference, keeps_versions: bool) -> Result<Profile, Failure> {
         let Self {
             client,
             before,
@@ -372,7 +483,13 @@ impl Pinned {
             let mut reference = reference.clone();
             let before = content.secrets.get(&key);
             reference.redact = before.is_none_or(|before| before.redact);
+            let (version, uri) = (reference.version.clone(), reference.uri.clone());
             content.secrets.insert(key.clone(), reference);
+            let place = |uri: &SecretUri| (uri.scheme(), uri.name().to_owned());
+            let others = content.secrets.values_mut();
+            for other in others.filter(|one| !keeps_versions && place(&one.uri) == place(&uri)) {
+                other.version.clone_from(&version);
+            }
             client.put_profile(&name, &content, profile.version).await
         };
         let outcome = match set(&before).await {

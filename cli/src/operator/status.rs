@@ -122,7 +122,12 @@ async fn stuck(
     let mut stuck = Vec::new();
     for run in waiting.into_iter().take(LOOKED_AT) {
         let view = client.get_run(run.run_id).await?;
-        stuck.extend(view.steps.into_iter().filter_map(|step| {
+        // One that waits for approval is in the inbox.
+        let steps = view
+            .steps
+            .into_iter()
+            .filter(|step| step.state != "waiting");
+        stuck.extend(steps.filter_map(|step| {
             Some(Stuck {
                 run_id: view.run_id,
                 step_id: step.id,

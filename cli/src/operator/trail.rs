@@ -7,7 +7,7 @@ use clap::Args;
 use sealfleet_client::{AuditQuery, Client, PageQuery, all_pages};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::names::is_env_key;
-use sealfleet_domain::{Clock as _, EventId, ProfileRef, RunId, Timestamp};
+use sealfleet_domain::{Clock as _, ContainmentId, EventId, ProfileRef, RunId, Timestamp};
 use sealfleet_system::SystemClock;
 
 use super::connection::Connection;
@@ -46,6 +46,9 @@ pub struct Filters {
     /// is enough
     #[arg(long)]
     actor: Option<String>,
+    /// Show only entries of this containment, `con_…`
+    #[arg(long, value_name = "ID")]
+    containment: Option<ContainmentId>,
     /// Show only entries with this event: `secret.released`; separate several by commas, or repeat
     #[arg(long = "type", value_name = "EVENT", value_delimiter = ',')]
     types: Vec<String>,
@@ -59,13 +62,13 @@ pub struct Filters {
 
 /// A key, and the profile that declares it where that is named, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Key {
-    profile: Option<ProfileRef>,
-    key: String,
+pub(super) struct Key {
+    pub(super) profile: Option<ProfileRef>,
+    pub(super) key: String,
 }
 
 /// Parses `KEY`, or `PROFILE/KEY` as revocations name it.
-fn key(text: &str) -> Result<Key, String> {
+pub(super) fn key(text: &str) -> Result<Key, String> {
     let (profile, key) = match text.rsplit_once('/') {
         Some((profile, key)) => (
             Some(profile.parse().map_err(|error| format!("{error}"))?),
@@ -89,6 +92,7 @@ impl Filters {
             profile,
             key,
             actor,
+            containment,
             types,
             from,
             project,
@@ -104,6 +108,7 @@ impl Filters {
             profile: profile.or(of_key),
             key,
             actor,
+            containment,
             types,
             project,
             from,
@@ -367,6 +372,7 @@ mod tests {
             project: "healthcare".to_owned(),
             actor: "a:b".to_owned(),
             run_id: None,
+            containment_id: None,
             events: vec![event],
         }
     }

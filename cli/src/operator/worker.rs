@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use sealfleet_client::types::{HeldStep, WorkerDetail, WorkerSummary, WorkerView};
 use sealfleet_domain::WorkerId;
+use sealfleet_domain::fleet::WorkerStatus;
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -25,6 +26,16 @@ pub enum Command {
     },
     /// Reject a waiting worker
     Reject {
+        /// Id of the worker
+        worker_id: WorkerId,
+    },
+    /// Give a worker or a Fargate pool no new steps; it ends those that it holds
+    Drain {
+        /// Id of the worker
+        worker_id: WorkerId,
+    },
+    /// Let a drained worker take steps again
+    Resume {
         /// Id of the worker
         worker_id: WorkerId,
     },
@@ -56,7 +67,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                         worker.worker_id.to_string(),
                         worker.name.clone(),
                         worker.pool.to_string(),
-                        word(&worker.status),
+                        standing(worker),
                         joined(&worker.modes),
                         pairs(&worker.labels),
                         format!("{held}/{}", worker.max_concurrent),
@@ -73,6 +84,8 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::Approve { worker_id } => client.approve_worker(worker_id).await?,
         Command::Reject { worker_id } => client.reject_worker(worker_id).await?,
+        Command::Drain { worker_id } => client.drain_worker(worker_id).await?,
+        Command::Resume { worker_id } => client.resume_worker(worker_id).await?,
         Command::Revoke { worker_id } => client.revoke_worker(worker_id).await?,
     };
     answer(connection.output, &view, || text(&view))
@@ -98,12 +111,21 @@ fn known(WorkerDetail { worker, steps }: &WorkerDetail) -> String {
         ])
 }
 
-fn text(view: &WorkerView) -> String {
+/// Where its registration stands, and whether it drains.
+fn standing(view: &WorkerView) -> String {
+    let status = word(&view.status);
+    match view.draining_since {
+        Some(_) if view.status == WorkerStatus::Approved => format!("{status}, drains"),
+        _ => status,
+    }
+}
+
+pub(super) fn text(view: &WorkerView) -> String {
     lines([
         ("worker", view.worker_id.to_string()),
         ("name", view.name.clone()),
         ("pool", view.pool.to_string()),
-        ("status", word(&view.status)),
+        ("status", standing(view)),
         ("modes", joined(&view.modes)),
         ("labels", pairs(&view.labels)),
         ("models", joined(&view.models)),

@@ -21,6 +21,13 @@ pub fn project() -> Value {
     })
 }
 
+fn whoami() -> Value {
+    json!({
+        "actor": "token:tok_0198c0de-0000-7000-8000-00000000000a", "project": "healthcare",
+        "role": "admin", "may": ["ReadRuns", "ListTokens"]
+    })
+}
+
 fn tokens() -> Value {
     json!({ "items": [{
         "token_id": "tok_0198c0de-0000-7000-8000-00000000000a", "role": "admin",
@@ -44,7 +51,7 @@ fn a_context_holds_address_and_token_for_later_commands() {
         at(home.path(), environment, arguments, input)
     };
     let runs = json!({ "items": [] });
-    let answers = [project(), tokens(), project(), tokens(), runs.clone()];
+    let answers = [whoami(), tokens(), whoami(), tokens(), runs.clone()];
     let (url, seen) = api(answers.map(|answer| (200, answer)).into());
     let token = token();
     let login = ["login", "--context", "demo", "--api-url", &url];
@@ -61,11 +68,19 @@ fn a_context_holds_address_and_token_for_later_commands() {
     let (code, out, _) = at(&[], &["whoami", "--output", "json"], "");
     let whoami: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (code, &whoami["kind"], &whoami["role"]),
-        (Some(0), &json!("project_token"), &json!("admin"))
+        (code, &whoami["project"], &whoami["role"], &whoami["may"][0]),
+        (
+            Some(0),
+            &json!("healthcare"),
+            &json!("admin"),
+            &json!("ReadRuns")
+        )
     );
+    assert_eq!(whoami["expires_at"], "2099-01-01T00:00:00.000Z");
     assert_eq!(at(&[], &["run", "list"], "").0, Some(0));
-    let last = seen.iter().take(5).last().unwrap();
+    let asked: Vec<String> = seen.iter().take(5).collect();
+    assert!(asked[2].starts_with("GET /v1/whoami "), "{}", asked[2]);
+    let last = &asked[4];
     assert!(last.contains(&format!("Bearer {token}")), "{last}");
 
     // The token goes nowhere else.

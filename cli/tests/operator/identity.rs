@@ -315,11 +315,11 @@ fn a_resolution_is_a_table_of_keys_with_their_origin() {
     };
     assert_eq!(
         row("REGION"),
-        ["REGION", "env", "eu", "run", "-", "yes", "-"]
+        ["REGION", "env", "eu", "env", "run", "-", "yes", "-"]
     );
     assert_eq!(
         row("OLD"),
-        ["OLD", "removed", "-", "workflow", "crm", "no", "-"]
+        ["OLD", "removed", "-", "-", "workflow", "crm", "no", "-"]
     );
     assert_eq!(
         row("KEY     secret"),
@@ -327,6 +327,7 @@ fn a_resolution_is_a_table_of_keys_with_their_origin() {
             "KEY",
             "secret",
             REFERENCE,
+            "env",
             "system",
             "system/base",
             "no",

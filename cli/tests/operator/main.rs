@@ -7,6 +7,7 @@
 )]
 
 mod again;
+mod contain;
 mod contexts;
 mod identity;
 mod lists;

@@ -8,7 +8,7 @@ use aws_lambda_events::encodings::Body;
 use aws_lambda_events::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sealfleet_domain::{limits, text};
+use sealfleet_domain::{ContainmentId, InvalidId, limits, text};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,6 +40,8 @@ pub struct Answer {
     pub body: serde_json::Value,
     /// Sent as `ETag`.
     pub version: Option<u32>,
+    /// Seconds for which anybody may keep it. Absent: it is not to be stored.
+    pub kept_seconds: Option<u32>,
 }
 
 impl Answer {
@@ -53,7 +55,17 @@ impl Answer {
             status,
             body,
             version: None,
+            kept_seconds: None,
         })
+    }
+
+    /// An answer that is the same for everybody for so long.
+    #[must_use]
+    pub fn kept_for(self, seconds: u32) -> Self {
+        Self {
+            kept_seconds: Some(seconds),
+            ..self
+        }
     }
 
     #[must_use]
@@ -237,6 +249,16 @@ impl Request {
         )
     }
 
+    /// The header `Sealfleet-Containment`.
+    ///
+    /// # Errors
+    /// A 400 when it is none.
+    pub fn containment(&self) -> Result<Option<ContainmentId>, Problem> {
+        const NAME: &str = "sealfleet-containment";
+        let id = self.header(NAME)?.map(str::parse).transpose();
+        id.map_err(|error: InvalidId| Problem::invalid(NAME, error.to_string()))
+    }
+
     /// The query's `limit`, 1 to 100; 50 by default.
     ///
     /// # Errors
@@ -378,11 +400,13 @@ fn unrouted(path: &[String]) -> Problem {
 /// The headers that belong to an answer's status.
 fn headers_of(result: &Result<Answer, Problem>) -> Vec<(&'static str, String)> {
     match result {
-        Ok(answer) => answer
-            .version
-            .map(|version| ("etag", format!("\"{version}\"")))
-            .into_iter()
-            .collect(),
+        Ok(answer) => {
+            let version = answer.version;
+            let kept = answer.kept_seconds;
+            let etag = version.map(|version| ("etag", format!("\"{version}\"")));
+            let kept = kept.map(|kept| ("cache-control", format!("public, max-age={kept}")));
+            etag.into_iter().chain(kept).collect()
+        }
         Err(problem) => match problem.code {
             Code::Unauthenticated => vec![("www-authenticate", "Bearer".to_owned())],
             Code::RateLimited => {

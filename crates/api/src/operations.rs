@@ -18,8 +18,8 @@ use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, Line, ProfileName, ProfileRef, ProjectId, RevocationId,
-    RunId, StepId, Timestamp, TokenId, WorkerId,
+    ApprovalId, ContainmentId, EnrolmentKeyId, EventId, FanOutId, Line, ProfileName, ProfileRef,
+    ProjectId, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId, WorkflowName,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,15 +28,19 @@ use serde_json::Value;
 
 use crate::problem::Code;
 use crate::types::{
-    ActivityView, ArtifactsView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile,
-    CreateProject, CreateToken, CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView,
-    FanOutView, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials,
-    OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
-    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
-    ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
-    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
-    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
-    WorkerRegistered, WorkerSummary, WorkerView,
+    ActivityView, Approval, ApprovalView, ApprovalsOf, ArtifactsView, AskIdentityToken,
+    AskSandboxToken, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject,
+    CreateToken, CreateUpload, Decide, Discovery, EgressCeiling, EnqueueRun, EnrolmentKeyCreated,
+    EnrolmentKeyView, FanOutView, FetchInputs, Governance, Heartbeat, HeartbeatAnswer,
+    IdentityToken, Keys, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
+    PreviewRevocation, PricesView, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, RegisterWorkflow, ReportStep,
+    ResolveCascade, ResolvedCascade, ResultView, RevocationPreview, RevocationState,
+    RevocationsCreated, Revoke, RunSummary, RunView, RunWorkflow, SandboxEnd, SandboxHeartbeat,
+    SandboxHeartbeatAnswer, SandboxLease, SandboxStep, SetEgressCeiling, SetGovernance, SetLimits,
+    StartStep, StepAnswer, StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated,
+    UsageRow, WhoamiView, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
+    WorkflowVersionView, WorkflowView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +113,8 @@ pub enum Header {
     IfMatchOptional,
     /// `Idempotency-Key`.
     IdempotencyKey,
+    /// `Sealfleet-Containment`: what the entries of the request are part of.
+    Containment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -221,6 +227,8 @@ mod values {
     pub(super) struct Cursor;
     pub(super) struct Events;
     pub(super) struct WithLabel;
+    pub(super) struct Day;
+    pub(super) struct Groups;
     /// The OpenAPI document itself.
     #[derive(serde::Serialize, serde::Deserialize)]
     pub(super) struct Document(serde_json::Value);
@@ -266,6 +274,11 @@ mod values {
             Cursor { "type": "string", "pattern": "^[A-Za-z0-9_-]+$" };
             Events { "type": "string", "pattern": events() };
             WithLabel { "type": "string", "pattern": "^[!-<>-~]+=[!-<>-~]+$" };
+            Day { "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" };
+            Groups {
+                "type": "string",
+                "pattern": "^(day|workflow|profile|model)(,(day|workflow|profile|model))*$",
+            };
             Document {
                 "type": "object",
                 "properties": { "openapi": { "type": "string" }, "paths": { "type": "object" } },
@@ -312,6 +325,8 @@ const APPROVED_WORKERS: Callers = (Credential::Worker, Some(Action::Work));
 const WORKERS: Callers = (Credential::AnyWorker, Some(Action::Work));
 const NEW_WORKERS: Callers = (Credential::EnrolmentKey, Some(Action::RegisterWorker));
 const SANDBOXES: Callers = (Credential::TaskRole, Some(Action::AskForStep));
+const HOLDERS: Callers = (Credential::Worker, Some(Action::NameStep));
+const NAMED_SANDBOXES: Callers = (Credential::TaskRole, Some(Action::NameStep));
 
 const fn may(action: Action) -> Callers {
     (Credential::Token, Some(action))
@@ -497,6 +512,16 @@ operations! {
         .does("Sets the rate limit of a project's callers.")
         .takes::<SetLimits>()
         .gives::<LimitsView>(200, "The limit that is now in force.");
+    SET_EGRESS_CEILING (ProjectId,) = Operation::new(
+        "set_egress_ceiling",
+        ("PUT", "/v1/projects/{project}/egress-ceiling"),
+        "fleet",
+        may(Action::SetLimits),
+    )
+        .repeatable()
+        .does("Sets what a project's steps may reach at most, whatever its profiles allow. Holds for starts from now on.")
+        .takes::<SetEgressCeiling>()
+        .gives::<EgressCeiling>(200, "The ceiling that is now in force.");
     CREATE_TOKEN () = Operation::new(
         "create_token",
         ("POST", "/v1/tokens"),
@@ -523,9 +548,19 @@ operations! {
         "fleet",
         may(Action::RevokeToken),
     )
+        .with_headers(&[Header::Containment])
         .does("Revokes an API token. Idempotent.")
         .with_query(&[PROJECT])
         .gives::<TokenView>(200, "The revoked token.");
+    GET_WHOAMI () = Operation::new(
+        "get_whoami",
+        ("GET", "/v1/whoami"),
+        "fleet",
+        // What everybody who holds a token may do where it belongs.
+        may(Action::ReadProfiles),
+    )
+        .does("Tells the caller who it is and what it may do.")
+        .gives::<WhoamiView>(200, "The caller.");
     CREATE_ENROLMENT_KEY () = Operation::new(
         "create_enrolment_key",
         ("POST", "/v1/enrolment-keys"),
@@ -551,6 +586,7 @@ operations! {
         "fleet",
         may(Action::ManageEnrolmentKeys),
     )
+        .with_headers(&[Header::Containment])
         .does("Revokes an enrolment key. Workers that it approved stay approved.")
         .gives::<EnrolmentKeyView>(200, "The revoked key.");
     REGISTER_WORKER () = Operation::new(
@@ -609,8 +645,28 @@ operations! {
         "fleet",
         may(Action::ManageWorkers),
     )
-        .does("Revokes a worker and puts the steps that it holds back in the queue. Idempotent.")
+        .with_headers(&[Header::Containment])
+        .does("Revokes a worker and puts the steps that it holds back in the queue. Idempotent. A pool of Fargate cannot be revoked; drain it.")
         .gives::<WorkerView>(200, "The revoked worker.")
+        .refuses(&[Code::Conflict]);
+    DRAIN_WORKER (WorkerId,) = Operation::new(
+        "drain_worker",
+        ("POST", "/v1/workers/{worker_id}/drain"),
+        "fleet",
+        may(Action::ManageWorkers),
+    )
+        .with_headers(&[Header::Containment])
+        .does("Gives a worker, or a pool of Fargate, no new steps. It ends those that it holds. Idempotent.")
+        .gives::<WorkerView>(200, "The draining worker.")
+        .refuses(&[Code::Conflict]);
+    RESUME_WORKER (WorkerId,) = Operation::new(
+        "resume_worker",
+        ("POST", "/v1/workers/{worker_id}/resume"),
+        "fleet",
+        may(Action::ManageWorkers),
+    )
+        .does("Lets a draining worker take steps again. Idempotent.")
+        .gives::<WorkerView>(200, "The worker.")
         .refuses(&[Code::Conflict]);
     // Profiles and the cascade.
     CREATE_PROFILE () = Operation::new(
@@ -705,6 +761,7 @@ operations! {
 
     // Revocations.
     CREATE_REVOCATIONS () = Operation::new("create_revocations", ("POST", "/v1/revocations"), "revoke", may(Action::Revoke))
+        .with_headers(&[Header::Containment])
         .does(
             "Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a soft revocation \
              of its key.",
@@ -763,6 +820,127 @@ operations! {
         .does("Shows how many runs a hard revocation has aborted so far.")
         .gives::<FanOutView>(200, "The fan-out of the revocation.");
 
+    // Registered workflows, and approvals.
+    REGISTER_WORKFLOW () = Operation::new(
+        "register_workflow",
+        ("POST", "/v1/workflows"),
+        "fleet",
+        may(Action::RegisterWorkflow),
+    )
+        .repeatable()
+        .does("Registers a version of a workflow, which runs once somebody else approves it. Idempotent while the newest version says the same.")
+        .takes::<RegisterWorkflow>()
+        .gives::<WorkflowVersionView>(201, "The new version. It waits for approval.")
+        .gives::<WorkflowVersionView>(200, "The newest version says the same, and waits or runs.")
+        .refuses(&[Code::NotFound, Code::ProjectClosed]);
+    LIST_WORKFLOWS () = Operation::new(
+        "list_workflows",
+        ("GET", "/v1/workflows"),
+        "fleet",
+        may(Action::ReadWorkflows),
+    )
+        .does("Lists the registered workflows.")
+        .with_query(PAGED)
+        .gives::<Page<WorkflowView>>(200, "One page, sorted by name.");
+    GET_WORKFLOW (WorkflowName,) = Operation::new(
+        "get_workflow",
+        ("GET", "/v1/workflows/{workflow}"),
+        "fleet",
+        may(Action::ReadWorkflows),
+    )
+        .does("Returns a registered workflow.")
+        .gives::<WorkflowView>(200, "The workflow.");
+    LIST_WORKFLOW_VERSIONS (WorkflowName,) = Operation::new(
+        "list_workflow_versions",
+        ("GET", "/v1/workflows/{workflow}/versions"),
+        "fleet",
+        may(Action::ReadWorkflows),
+    )
+        .does("Lists the versions of a registered workflow, with their definitions.")
+        .with_query(PAGED)
+        .gives::<Page<WorkflowVersionView>>(200, "One page, newest first.");
+    RETIRE_WORKFLOW (WorkflowName,) = Operation::new(
+        "retire_workflow",
+        ("POST", "/v1/workflows/{workflow}/retire"),
+        "fleet",
+        may(Action::RetireWorkflow),
+    )
+        .repeatable()
+        .does("Takes a workflow out of use, and a version of it that waits. Runs that are enqueued go on. Idempotent.")
+        .gives::<WorkflowView>(200, "The retired workflow.");
+    RUN_WORKFLOW (WorkflowName,) = Operation::new(
+        "run_workflow",
+        ("POST", "/v1/workflows/{workflow}/runs"),
+        "enqueue",
+        may(Action::Enqueue),
+    )
+        .does("Enqueues a run of a registered workflow with these parameters. Retrying with the same idempotency key never creates a second run.")
+        .with_headers(&[Header::IdempotencyKey])
+        .takes::<RunWorkflow>()
+        .gives::<RunView>(201, "The new run.")
+        .gives::<RunView>(200, "The run that the same idempotency key created before.")
+        .refuses(&[
+            Code::NotLive,
+            Code::ProjectClosed,
+            Code::ProfileDenied,
+            Code::SecretOverride,
+            Code::SecretRevoked,
+            Code::IdempotencyMismatch,
+        ]);
+    LIST_APPROVALS () = Operation::new(
+        "list_approvals",
+        ("GET", "/v1/approvals"),
+        "fleet",
+        may(Action::ReadApprovals),
+    )
+        .does("Lists what waits for a decision, or what was decided.")
+        .with_query(&[LIMIT, CURSOR, query::<ApprovalsOf>("state", "`pending` by default.")])
+        .gives::<Page<Approval>>(200, "One page.");
+    GET_APPROVAL (ApprovalId,) = Operation::new(
+        "get_approval",
+        ("GET", "/v1/approvals/{approval}"),
+        "fleet",
+        may(Action::ReadApprovals),
+    )
+        .does("Returns an approval with all that a decision on it is about, and the token that stands for that.")
+        .gives::<ApprovalView>(200, "The approval.");
+    DECIDE_APPROVAL (ApprovalId,) = Operation::new(
+        "decide_approval",
+        ("POST", "/v1/approvals/{approval}/decision"),
+        "fleet",
+        may(Action::Decide),
+    )
+        .repeatable()
+        .does("Approves or denies what somebody else has asked for. Idempotent for the same caller and decision.")
+        .takes::<Decide>()
+        .gives::<Approval>(200, "The approval.")
+        .refuses(&[
+            Code::OwnApproval,
+            Code::StaleReview,
+            Code::AlreadyDecided,
+            Code::ProjectClosed,
+            Code::SecretRevoked,
+        ]);
+    GET_GOVERNANCE () = Operation::new(
+        "get_governance",
+        ("GET", "/v1/governance"),
+        "fleet",
+        may(Action::ReadApprovals),
+    )
+        .does("Returns what callers of the project may run, and how many must approve.")
+        .gives::<Governance>(200, "What holds now.")
+        .refuses(&[Code::NotFound]);
+    PUT_GOVERNANCE () = Operation::new(
+        "put_governance",
+        ("PUT", "/v1/governance"),
+        "fleet",
+        may(Action::Govern),
+    )
+        .does("Sets what callers of the project may run, and how many must approve. What waits already needs as many as before.")
+        .takes::<SetGovernance>()
+        .gives::<Governance>(200, "What holds from now on.")
+        .refuses(&[Code::NotFound]);
+
     // Runs.
     ENQUEUE_RUN () = Operation::new("enqueue_run", ("POST", "/v1/runs"), "enqueue", may(Action::Enqueue))
         .does("Enqueues a run. Retrying with the same idempotency key never creates a second run.")
@@ -773,6 +951,8 @@ operations! {
         .refuses(&[
             Code::NotFound,
             Code::ProjectClosed,
+            Code::RegisteredRequired,
+            Code::RegisteredName,
             Code::ProfileDenied,
             Code::SecretOverride,
             Code::SecretRevoked,
@@ -799,21 +979,34 @@ operations! {
     )
         .does("Puts a dead step back in its queue.")
         .gives::<RunView>(200, "The run.")
-        .refuses(&[Code::Conflict, Code::ProjectClosed, Code::SecretRevoked]);
+        .refuses(&[
+            Code::Conflict,
+            Code::ProjectClosed,
+            Code::RegisteredRequired,
+            Code::SecretRevoked,
+        ]);
     LIST_RUNS () = Operation::new("list_runs", ("GET", "/v1/runs"), "runs", may(Action::ReadRuns))
         .does("Lists the project's runs.")
         .with_query(&[
             LIMIT,
             CURSOR,
             query::<RunState>("state", "Only runs in this state."),
+            query::<WorkflowName>("workflow", "Only runs of this workflow."),
+            query::<ProfileRef>(
+                "profile",
+                "Only runs that this profile was resolved for when they were enqueued.",
+            ),
             query::<values::WithLabel>(
                 "label",
                 "Only runs with this label, as `KEY=VALUE`.",
             ),
+            query::<Timestamp>("from", "Only runs that were enqueued at this time or later."),
+            query::<Timestamp>("to", "Only runs that were enqueued before this time."),
         ])
         .gives::<Page<RunSummary>>(
             200,
-            "One page, newest first. With `label` it can be short, or empty, and still have a `next_cursor`.",
+            "One page, newest first. Each page looks through a bounded number of runs: with a filter it can be short, or \
+             empty, and still have a `next_cursor`.",
         );
     GET_RUN (RunId,) = Operation::new(
         "get_run",
@@ -871,6 +1064,7 @@ operations! {
         "cancel",
         may(Action::Cancel),
     )
+        .with_headers(&[Header::Containment])
         .does("Aborts a run and stops its sandboxes. Idempotent.")
         .gives::<RunView>(200, "The aborted run.")
         .refuses(&[Code::Conflict]);
@@ -883,6 +1077,7 @@ operations! {
         .refuses(&[
             Code::NotFound,
             Code::NotQueued,
+            Code::WorkerDraining,
             Code::StepMismatch,
             Code::AtCapacity,
             Code::StartRefused,
@@ -951,7 +1146,17 @@ operations! {
         .does("Tells a Fargate sandbox which step it runs.")
         .takes::<SandboxLease>()
         .gives::<SandboxStep>(200, "The command, and the names of its secrets.")
-        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
+        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady, Code::StepMismatch]);
+    SEND_SANDBOX_HEARTBEAT () = Operation::new(
+        "send_sandbox_heartbeat",
+        ("POST", "/v1/sandbox/heartbeat"),
+        "sandbox",
+        SANDBOXES,
+    )
+        .does("Records which hosts the step of a Fargate sandbox was kept from, and tells which of the keys that its egress proxy delivers are revoked.")
+        .takes::<SandboxHeartbeat>()
+        .gives::<SandboxHeartbeatAnswer>(200, "What is revoked, and whether the hosts are on record.")
+        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady, Code::StepMismatch]);
     END_SANDBOX () = Operation::new(
         "end_sandbox",
         ("POST", "/v1/sandbox/end"),
@@ -963,6 +1168,56 @@ operations! {
         .takes::<SandboxEnd>()
         .gives_nothing("It is taken down.")
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
+
+    // How a step proves itself to others.
+    GET_IDENTITY_TOKEN () = Operation::new(
+        "get_identity_token",
+        ("POST", "/v1/identity-tokens"),
+        "identity",
+        HOLDERS,
+    )
+        .does("Issues a token that names a step which the worker holds, for one audience of the step's profiles.")
+        .takes::<AskIdentityToken>()
+        .gives::<IdentityToken>(200, "The token. It expires with the lease, and soon.")
+        .refuses(&[
+            Code::NotFound,
+            Code::NotHolder,
+            Code::StaleFence,
+            Code::NotReady,
+            Code::StartRefused,
+            Code::SecretRevoked,
+            Code::AudienceDenied,
+        ]);
+    GET_SANDBOX_TOKEN () = Operation::new(
+        "get_sandbox_token",
+        ("POST", "/v1/sandbox/token"),
+        "identity",
+        NAMED_SANDBOXES,
+    )
+        .does("Issues the same to a Fargate sandbox, for the step that it runs.")
+        .takes::<AskSandboxToken>()
+        .gives::<IdentityToken>(200, "The token. It expires soon.")
+        .refuses(&[
+            Code::NotFound,
+            Code::StaleFence,
+            Code::NotReady,
+            Code::StartRefused,
+            Code::SecretRevoked,
+            Code::AudienceDenied,
+            Code::RateLimited,
+        ]);
+    GET_DISCOVERY () = Operation::new(
+        "get_discovery",
+        ("GET", "/.well-known/openid-configuration"),
+        "identity",
+        ANYBODY,
+    )
+        .does("Says how identity tokens are verified (OpenID Connect Discovery 1.0).")
+        .gives::<Discovery>(200, "The issuer, and where its keys are.");
+    GET_KEYS () = Operation::new("get_keys", ("GET", "/.well-known/jwks.json"), "identity", ANYBODY)
+        .does("Returns the keys that identity tokens are verified with (RFC 7517).")
+        .gives::<Keys>(200, "The keys.")
+        .refuses(&[Code::Unavailable]);
 
     // The audit trail.
     LIST_AUDIT_ENTRIES () = Operation::new(
@@ -977,6 +1232,7 @@ operations! {
             query::<ProfileRef>("profile", "Only entries with an event that names this profile."),
             query::<Line>("key", "Only entries with an event that names this key."),
             query::<Line>("actor", "Only entries of this actor, as `kind:id`, or by the id of a token, a worker or an enrolment key."),
+            query::<ContainmentId>("containment", "Only entries that are part of this containment."),
             query::<values::Events>(
                 "type",
                 "Only entries with one of these events. It has to match `profile` and `key`, too.",
@@ -1007,6 +1263,27 @@ operations! {
         .does("Returns one entry of the same trail.")
         .with_query(&[TRAIL])
         .gives::<AuditEntry>(200, "The entry.");
+
+    // Usage.
+    GET_USAGE () = Operation::new("get_usage", ("GET", "/v1/usage"), "runs", may(Action::ReadUsage))
+        .does("Sums what the project's steps have used; for operators, by project, what those of all projects have.")
+        .with_query(&[
+            query::<values::Day>("from", "The first UTC day, `YYYY-MM-DD`. Defaults to 29 days before `to`."),
+            query::<values::Day>("to", "The last UTC day, at most 91 days after `from`. Defaults to today."),
+            query::<values::Groups>(
+                "group_by",
+                "What to sum by: `day`, `workflow`, `profile`, `model`, or several with commas between them. Operators see sums by `day` and `model` alone. Defaults to `day`.",
+            ),
+            LIMIT,
+            CURSOR,
+        ])
+        .gives::<Page<UsageRow>>(
+            200,
+            "One page, sorted by project and by what is summed by. For operators it can be short, or empty, and still have a `next_cursor`.",
+        );
+    GET_PRICES () = Operation::new("get_prices", ("GET", "/v1/usage/prices"), "runs", may(Action::ReadUsage))
+        .does("Returns the prices by which usage is charged from now on, each with its source and date.")
+        .gives::<PricesView>(200, "The prices.");
 
     // The API itself.
     GET_OPENAPI () = Operation::new("get_openapi", ("GET", "/v1/openapi.json"), "openapi", ANYBODY)

@@ -62,9 +62,14 @@ codes! {
     Unauthenticated "unauthenticated" 401 "The request carries no valid credential.";
     Forbidden "forbidden" 403 "The caller may not do this.";
     WorkerPending "worker_pending" 403 "The worker waits for approval.";
+    WorkerDraining "worker_draining" 403 "The worker drains.";
     WorkerRejected "worker_rejected" 403 "The worker was rejected.";
     WorkerRevoked "worker_revoked" 403 "The worker was revoked.";
     NotHolder "not_holder" 403 "The step is held by another worker.";
+    AudienceDenied "audience_denied" 403 "The step's profiles do not name this audience.";
+    RegisteredRequired "registered_required" 403 "The project runs registered workflows only.";
+    RegisteredName "registered_name" 409 "A registered workflow has this name.";
+    OwnApproval "own_approval" 403 "Nobody decides on a request of their own.";
     ProfileDenied "profile_denied" 403 "The profile may not be used by this workflow.";
     EnrolmentRefused "enrolment_refused" 403 "The enrolment key does not cover this registration.";
     SecretOverride "secret_override" 400 "A plain value would take a secret's place.";
@@ -83,6 +88,9 @@ codes! {
     AlreadyRevoked "already_revoked" 409 "A key is revoked already.";
     NotActive "not_active" 409 "The revocation is not active.";
     ProfileInUse "profile_in_use" 409 "Runs in flight use the profile.";
+    NotLive "not_live" 409 "This version of the workflow does not run.";
+    StaleReview "stale_review" 409 "Something has changed since it was reviewed.";
+    AlreadyDecided "already_decided" 409 "The approval is decided already.";
     NotReady "not_ready" 409 "The step is not ready to be asked for.";
     VersionConflict "version_conflict" 412 "Somebody has changed it meanwhile.";
     BodyTooLarge "body_too_large" 413 "The request's body is too large.";

@@ -101,6 +101,41 @@ fn an_optional_field_may_be_null_in_a_request_and_never_in_an_answer() {
     }
 }
 
+#[test]
+fn every_operation_has_a_tag_that_is_described_and_every_tag_an_operation() {
+    let document = openapi::document(&Samples).unwrap();
+    let described: BTreeSet<&str> = document["tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tag| tag["name"].as_str().unwrap())
+        .collect();
+    let used: BTreeSet<&str> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .map(|operation| operation["tags"][0].as_str().unwrap())
+        .collect();
+    assert_eq!(described, used);
+}
+
+#[test]
+fn no_variant_of_a_schema_is_an_object_without_a_name() {
+    let document = openapi::document(&Samples).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let unions: Vec<_> = schemas
+        .iter()
+        .filter(|(_, schema)| schema["oneOf"].is_array())
+        .collect();
+    assert!(unions.len() > 8, "only {} unions", unions.len());
+    for (name, schema) in unions {
+        for option in schema["oneOf"].as_array().unwrap() {
+            assert!(option["type"] != "object", "{name}: {option}");
+        }
+    }
+}
+
 /// The schemas of all texts that a schema of requests has, by their place.
 fn texts<'a>(
     document: &'a Value,
@@ -163,7 +198,9 @@ fn lists(pattern: &str) -> bool {
 }
 
 /// Data of a command: written byte for byte, and never printed but as JSON.
-const DATA: [&str; 2] = [
+const DATA: [&str; 4] = [
+    "register_workflow.definition.steps[].files.*.text",
+    "register_workflow.definition.steps[].stdin.text",
     "enqueue_run.steps[].files.*.text",
     "enqueue_run.steps[].stdin.text",
 ];

@@ -2,6 +2,9 @@
 //! sends it again.
 
 use async_trait::async_trait;
+use aws_sdk_sqs::error::ProvideErrorMetadata as _;
+use aws_sdk_sqs::operation::get_queue_attributes::GetQueueAttributesError;
+use aws_sdk_sqs::types::QueueAttributeName;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::scope::NoScope;
 use sealfleet_domain::{NamePrefix, PoolName, ProjectScope};
@@ -18,6 +21,10 @@ pub trait Queues: Send + Sync {
         pool: &PoolName,
         body: String,
     ) -> Result<(), Unavailable>;
+
+    /// Whether a pool has a queue.
+    async fn is_deployed(&self, scope: &ProjectScope, pool: &PoolName)
+    -> Result<bool, Unavailable>;
 }
 
 /// Asks for another invocation that goes on. A request that is lost only costs time, since `sweep`
@@ -94,6 +101,35 @@ impl Queues for Sqs {
         self.send_to(&queue_name(&self.names, scope, pool), body)
             .await
     }
+
+    async fn is_deployed(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+    ) -> Result<bool, Unavailable> {
+        let name = queue_name(&self.names, scope, pool);
+        let asked = self
+            .client
+            .get_queue_attributes()
+            .queue_url(format!("{}{name}", self.url_prefix))
+            .attribute_names(QueueAttributeName::QueueArn)
+            .send()
+            .await;
+        match asked {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(is_absent) => Ok(false),
+            Err(error) => Err(Unavailable {
+                service: "SQS",
+                detail: chain(&error),
+            }),
+        }
+    }
+}
+
+/// The error has two codes, that of the JSON protocol and an older one.
+fn is_absent(error: &GetQueueAttributesError) -> bool {
+    let code = error.code().unwrap_or_default();
+    error.is_queue_does_not_exist() || code.ends_with("NonExistentQueue")
 }
 
 #[async_trait]

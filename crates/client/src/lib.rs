@@ -27,7 +27,7 @@ mod transfer;
 pub use client::{Client, is_this_machine};
 pub use credential::{Credential, FileError, NewFile};
 pub use error::Error;
-pub use operations::{AuditQuery, PageQuery, all_pages};
+pub use operations::{AuditQuery, PageQuery, RunQuery, UsageQuery, all_pages};
 pub use sealfleet_api::problem::{Code, Problem};
 pub use sealfleet_api::types;
 pub use sealfleet_api::types::RevocationState;

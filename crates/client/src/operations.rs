@@ -3,26 +3,31 @@
 
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
-    ActivityView, ArtifactsView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile,
-    CreateProject, CreateToken, CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView,
-    FanOutView, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials,
-    OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
-    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
-    ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
-    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
-    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
-    WorkerRegistered, WorkerSummary, WorkerView,
+    ActivityView, Approval, ApprovalView, ApprovalsOf, ArtifactsView, AskIdentityToken,
+    AskSandboxToken, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject,
+    CreateToken, CreateUpload, Decide, Discovery, EgressCeiling, EnqueueRun, EnrolmentKeyCreated,
+    EnrolmentKeyView, FanOutView, FetchInputs, Governance, Heartbeat, HeartbeatAnswer,
+    IdentityToken, Keys, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
+    PreviewRevocation, PricesView, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, RegisterWorkflow, ReportStep,
+    ResolveCascade, ResolvedCascade, ResultView, RevocationPreview, RevocationState,
+    RevocationsCreated, Revoke, RunSummary, RunView, RunWorkflow, SandboxEnd, SandboxHeartbeat,
+    SandboxHeartbeatAnswer, SandboxLease, SandboxStep, SetEgressCeiling, SetGovernance, SetLimits,
+    StartStep, StepAnswer, StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated,
+    UsageRow, WhoamiView, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
+    WorkflowVersionView, WorkflowView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::output::Stream;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
-    StepId, Timestamp, TokenId, WorkerId,
+    ApprovalId, ContainmentId, EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef,
+    ProjectId, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId, WorkflowName,
 };
 use serde::de::IgnoredAny;
 
@@ -49,6 +54,8 @@ pub struct AuditQuery {
     pub key: Option<String>,
     /// Those of one actor, as `kind:id`.
     pub actor: Option<String>,
+    /// Those that are part of one containment.
+    pub containment: Option<ContainmentId>,
     /// Those with an event of one of these names; all if none is given.
     pub types: Vec<String>,
     /// The project whose trail to read; callers can read only their own.
@@ -57,6 +64,38 @@ pub struct AuditQuery {
     pub from: Option<Timestamp>,
     /// Those before this moment.
     pub to: Option<Timestamp>,
+    /// Which page.
+    pub page: PageQuery,
+}
+
+/// Which runs of a project to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Those in one state.
+    pub state: Option<RunState>,
+    /// Those of one workflow.
+    pub workflow: Option<WorkflowName>,
+    /// Those that this profile was resolved for when they were enqueued.
+    pub profile: Option<ProfileRef>,
+    /// Those with a label of this key and value.
+    pub label: Option<(String, String)>,
+    /// Those of this moment and later.
+    pub from: Option<Timestamp>,
+    /// Those before this moment.
+    pub to: Option<Timestamp>,
+    /// Which page.
+    pub page: PageQuery,
+}
+
+/// Which sums of what steps have used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// From this UTC day on, `YYYY-MM-DD`.
+    pub from: Option<String>,
+    /// Up to this one.
+    pub to: Option<String>,
+    /// By `day`, `workflow`, `profile`, `model`; by day if none is given.
+    pub group_by: Vec<String>,
     /// Which page.
     pub page: PageQuery,
 }
@@ -156,6 +195,16 @@ impl Client {
             .await
     }
 
+    /// `PUT /v1/projects/{project}/egress-ceiling`. `None` lets profiles allow anything but `open`.
+    pub async fn set_egress_ceiling(
+        &self,
+        project: &ProjectId,
+        ceiling: Option<Policy>,
+    ) -> Result<EgressCeiling, Error> {
+        let call = Call::new(&ops::SET_EGRESS_CEILING, (project.clone(),));
+        self.call(call.body(&SetEgressCeiling { ceiling })?).await
+    }
+
     /// `POST /v1/tokens`.
     pub async fn create_token(&self, request: &CreateToken) -> Result<TokenCreated, Error> {
         self.call(Call::new(&ops::CREATE_TOKEN, ()).body(request)?)
@@ -180,6 +229,11 @@ impl Client {
     ) -> Result<(), Error> {
         self.delete(Call::new(&ops::REVOKE_TOKEN, (token_id,)).query(named(project)))
             .await
+    }
+
+    /// `GET /v1/whoami`.
+    pub async fn get_whoami(&self) -> Result<WhoamiView, Error> {
+        self.call(Call::new(&ops::GET_WHOAMI, ())).await
     }
 
     /// `POST /v1/enrolment-keys`.
@@ -240,6 +294,106 @@ impl Client {
     /// `POST /v1/workers/{worker_id}/revoke`.
     pub async fn revoke_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
         self.call(Call::new(&ops::REVOKE_WORKER, (id,))).await
+    }
+
+    /// `POST /v1/workers/{worker_id}/drain`.
+    pub async fn drain_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
+        self.call(Call::new(&ops::DRAIN_WORKER, (id,))).await
+    }
+
+    /// `POST /v1/workers/{worker_id}/resume`.
+    pub async fn resume_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
+        self.call(Call::new(&ops::RESUME_WORKER, (id,))).await
+    }
+}
+
+/// `fleet` and `enqueue`: registered workflows, approvals, and how the project is governed.
+impl Client {
+    /// `POST /v1/workflows`. Somebody else has to approve it.
+    pub async fn register_workflow(
+        &self,
+        request: &RegisterWorkflow,
+    ) -> Result<WorkflowVersionView, Error> {
+        self.call(Call::new(&ops::REGISTER_WORKFLOW, ()).body(request)?)
+            .await
+    }
+
+    /// `GET /v1/workflows`.
+    pub async fn list_workflows(&self, page: &PageQuery) -> Result<Page<WorkflowView>, Error> {
+        self.call(Call::new(&ops::LIST_WORKFLOWS, ()).query(page.pairs()))
+            .await
+    }
+
+    /// `GET /v1/workflows/{workflow}`.
+    pub async fn get_workflow(&self, name: &WorkflowName) -> Result<WorkflowView, Error> {
+        self.call(Call::new(&ops::GET_WORKFLOW, (name.clone(),)))
+            .await
+    }
+
+    /// `GET /v1/workflows/{workflow}/versions`, newest first.
+    pub async fn list_workflow_versions(
+        &self,
+        name: &WorkflowName,
+        page: &PageQuery,
+    ) -> Result<Page<WorkflowVersionView>, Error> {
+        self.call(Call::new(&ops::LIST_WORKFLOW_VERSIONS, (name.clone(),)).query(page.pairs()))
+            .await
+    }
+
+    /// `POST /v1/workflows/{workflow}/retire`.
+    pub async fn retire_workflow(&self, name: &WorkflowName) -> Result<WorkflowView, Error> {
+        self.call(Call::new(&ops::RETIRE_WORKFLOW, (name.clone(),)))
+            .await
+    }
+
+    /// `POST /v1/workflows/{workflow}/runs`. With an idempotency key, a retry never creates a
+    /// second run.
+    pub async fn run_workflow(
+        &self,
+        name: &WorkflowName,
+        request: &RunWorkflow,
+        idempotency_key: Option<&str>,
+    ) -> Result<RunView, Error> {
+        let call = Call::new(&ops::RUN_WORKFLOW, (name.clone(),)).idempotency_key(idempotency_key);
+        self.call(call.body(request)?).await
+    }
+
+    /// `GET /v1/approvals`: those that wait, or those that are decided.
+    pub async fn list_approvals(
+        &self,
+        of: ApprovalsOf,
+        page: &PageQuery,
+    ) -> Result<Page<Approval>, Error> {
+        let state = ("state", of.name().to_owned());
+        let call = Call::new(&ops::LIST_APPROVALS, ()).query(page.pairs());
+        self.call(call.query([state])).await
+    }
+
+    /// `GET /v1/approvals/{approval}`.
+    pub async fn get_approval(&self, id: &ApprovalId) -> Result<ApprovalView, Error> {
+        self.call(Call::new(&ops::GET_APPROVAL, (id.clone(),)))
+            .await
+    }
+
+    /// `POST /v1/approvals/{approval}/decision`.
+    pub async fn decide_approval(
+        &self,
+        id: &ApprovalId,
+        request: &Decide,
+    ) -> Result<Approval, Error> {
+        self.call(Call::new(&ops::DECIDE_APPROVAL, (id.clone(),)).body(request)?)
+            .await
+    }
+
+    /// `GET /v1/governance`.
+    pub async fn get_governance(&self) -> Result<Governance, Error> {
+        self.call(Call::new(&ops::GET_GOVERNANCE, ())).await
+    }
+
+    /// `PUT /v1/governance`.
+    pub async fn put_governance(&self, governance: &SetGovernance) -> Result<Governance, Error> {
+        self.call(Call::new(&ops::PUT_GOVERNANCE, ()).body(governance)?)
+            .await
     }
 }
 
@@ -380,21 +534,40 @@ impl Client {
         state: Option<RunState>,
         page: &PageQuery,
     ) -> Result<Page<RunSummary>, Error> {
-        self.list_runs_with(state, None, page).await
+        let query = RunQuery {
+            state,
+            page: page.clone(),
+            ..RunQuery::default()
+        };
+        self.list_runs_with(&query).await
     }
 
-    /// The same; those with this label. A page can be short, or empty, and still have a
-    /// `next_cursor`.
-    pub async fn list_runs_with(
-        &self,
-        state: Option<RunState>,
-        label: Option<&(String, String)>,
-        page: &PageQuery,
-    ) -> Result<Page<RunSummary>, Error> {
-        let state = state.map(|state| ("state", state.name().to_owned()));
-        let label = label.map(|(key, value)| ("label", format!("{key}={value}")));
+    /// The same; those that all filters let through. A page can be short, or empty, and still have
+    /// a `next_cursor`.
+    pub async fn list_runs_with(&self, query: &RunQuery) -> Result<Page<RunSummary>, Error> {
+        let RunQuery {
+            state,
+            workflow,
+            profile,
+            label,
+            from,
+            to,
+            page,
+        } = query;
+        let label = label.as_ref();
+        let pairs = [
+            ("state", state.map(|state| state.name().to_owned())),
+            ("workflow", workflow.as_ref().map(ToString::to_string)),
+            ("profile", profile.as_ref().map(ToString::to_string)),
+            ("label", label.map(|(key, value)| format!("{key}={value}"))),
+            ("from", from.map(|at| at.to_string())),
+            ("to", to.map(|at| at.to_string())),
+        ];
+        let pairs = pairs
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| (name, value)));
         let call = Call::new(&ops::LIST_RUNS, ()).query(page.pairs());
-        self.call(call.query(state).query(label)).await
+        self.call(call.query(pairs)).await
     }
 
     /// `POST /v1/uploads`: where to put content. [`Client::upload`] puts it there, too.
@@ -466,12 +639,30 @@ impl Client {
         );
         pairs.extend(query.key.clone().map(|key| ("key", key)));
         pairs.extend(query.actor.clone().map(|actor| ("actor", actor)));
+        let containment = query.containment.map(|id| ("containment", id.to_string()));
+        pairs.extend(containment);
         pairs.extend((!query.types.is_empty()).then(|| ("type", query.types.join(","))));
         pairs.extend(query.project.clone().map(|project| ("project", project)));
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
         self.call(Call::new(&ops::LIST_AUDIT_ENTRIES, ()).query(pairs))
             .await
+    }
+
+    /// `GET /v1/usage`. For operators a page can be short, or empty, and still have a
+    /// `next_cursor`.
+    pub async fn get_usage(&self, query: &UsageQuery) -> Result<Page<UsageRow>, Error> {
+        let mut pairs = query.page.pairs();
+        pairs.extend(query.from.clone().map(|day| ("from", day)));
+        pairs.extend(query.to.clone().map(|day| ("to", day)));
+        let by = query.group_by.join(",");
+        pairs.extend((!by.is_empty()).then_some(("group_by", by)));
+        self.call(Call::new(&ops::GET_USAGE, ()).query(pairs)).await
+    }
+
+    /// `GET /v1/usage/prices`.
+    pub async fn get_prices(&self) -> Result<PricesView, Error> {
+        self.call(Call::new(&ops::GET_PRICES, ())).await
     }
 
     /// `GET /v1/audit/{event_id}`.
@@ -528,6 +719,15 @@ impl Client {
             .await
     }
 
+    /// `POST /v1/identity-tokens`.
+    pub async fn get_identity_token(
+        &self,
+        request: &AskIdentityToken,
+    ) -> Result<IdentityToken, Error> {
+        self.call(Call::new(&ops::GET_IDENTITY_TOKEN, ()).body(request)?)
+            .await
+    }
+
     /// `POST /v1/starts`.
     pub async fn start_step(&self, request: &StartStep) -> Result<StepAnswer, Error> {
         self.call(Call::new(&ops::START_STEP, ()).body(request)?)
@@ -547,11 +747,41 @@ impl Client {
             .await
     }
 
+    /// `POST /v1/sandbox/heartbeat`. Refused, as [`Self::get_sandbox_step`].
+    pub async fn send_sandbox_heartbeat(
+        &self,
+        request: &SandboxHeartbeat,
+    ) -> Result<SandboxHeartbeatAnswer, Error> {
+        self.call(Call::new(&ops::SEND_SANDBOX_HEARTBEAT, ()).body(request)?)
+            .await
+    }
+
     /// `POST /v1/sandbox/end`. Refused, as [`Self::get_sandbox_step`].
     pub async fn end_sandbox(&self, request: &SandboxEnd) -> Result<(), Error> {
         self.call::<IgnoredAny>(Call::new(&ops::END_SANDBOX, ()).body(request)?)
             .await
             .map(drop)
+    }
+}
+
+impl Client {
+    /// `POST /v1/sandbox/token`. Refused, as [`Self::get_sandbox_step`].
+    pub async fn get_sandbox_token(
+        &self,
+        request: &AskSandboxToken,
+    ) -> Result<IdentityToken, Error> {
+        self.call(Call::new(&ops::GET_SANDBOX_TOKEN, ()).body(request)?)
+            .await
+    }
+
+    /// `GET /.well-known/openid-configuration`.
+    pub async fn get_discovery(&self) -> Result<Discovery, Error> {
+        self.call(Call::new(&ops::GET_DISCOVERY, ())).await
+    }
+
+    /// `GET /.well-known/jwks.json`.
+    pub async fn get_keys(&self) -> Result<Keys, Error> {
+        self.call(Call::new(&ops::GET_KEYS, ())).await
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use sealfleet_api::operations;
 use sealfleet_client::types::{
-    EnqueueRun, Heartbeat, PreviewRevocation, ProfileContent, ResolveCascade, Revoke, SignedUrl,
+    ApprovalsOf, EnqueueRun, Heartbeat, PreviewRevocation, ProfileContent, ResolveCascade, Revoke,
+    RunWorkflow, SignedUrl,
 };
 use sealfleet_client::{
-    AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages,
+    AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, UsageQuery, all_pages,
 };
 use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::output::Stream;
@@ -354,9 +355,11 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.update_project(&project, &least(json!({"pools": {}})), 1);
         client.delete_project(&project, true);
         client.set_limits(&project, None);
+        client.set_egress_ceiling(&project, None);
         client.create_token(&least(json!({"role": "admin"})));
         client.list_tokens(Some(&project), page);
         client.revoke_token(Some(&project), of(&id("tok")));
+        client.get_whoami();
         client.create_enrolment_key(&least(json!({"pool": "gpu"})));
         client.list_enrolment_keys(page);
         client.revoke_enrolment_key(of(&id("enk")));
@@ -366,6 +369,19 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.approve_worker(worker);
         client.reject_worker(worker);
         client.revoke_worker(worker);
+        client.drain_worker(worker);
+        client.resume_worker(worker);
+        client.register_workflow(&least(json!({"name": "w", "definition": {"steps": []}})));
+        client.list_workflows(page);
+        client.get_workflow(&of("w"));
+        client.list_workflow_versions(&of("w"), page);
+        client.retire_workflow(&of("w"));
+        client.run_workflow(&of("w"), &RunWorkflow::default(), Some("key"));
+        client.list_approvals(ApprovalsOf::Decided, page);
+        client.get_approval(&of("workflow:w@1"));
+        client.decide_approval(&of("workflow:w@1"), &least(json!({"decision": "deny"})));
+        client.get_governance();
+        client.put_governance(&least(json!({})));
         client.create_profile(&least(json!({"name": name})));
         client.list_profiles(page);
         client.get_profile(&name);
@@ -383,6 +399,8 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.get_fan_out(of(&id("fan")));
         client.enqueue_run(&self::run(), Some("key"));
         client.list_runs(Some(RunState::Queued), page);
+        client.get_usage(&UsageQuery::default());
+        client.get_prices();
         client.get_run(run);
         client.get_output(run, &step, Some(Stream::Stderr), Some("abc"));
         client.get_result(run, &step);
@@ -398,10 +416,15 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.get_queue_credentials();
         client.get_output_credentials(&least(json!({"run_id": run, "step_id": step, "fence": 1})));
         client.get_step_inputs(&least(json!({"run_id": run, "step_id": step, "fence": 1})));
+        client.get_identity_token(&least(json!({"run_id": run, "step_id": step, "fence": 1, "audience": "vault"})));
+        client.get_discovery();
+        client.get_keys();
         client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
         client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
         client.get_sandbox_step(&least(lease));
+        client.send_sandbox_heartbeat(&least(json!({"project": project, "run_id": run, "step_id": step, "fence": 1})));
         client.end_sandbox(&least(end));
+        client.get_sandbox_token(&least(json!({"project": project, "run_id": run, "step_id": step, "fence": 1, "audience": "vault"})));
     }
     assert_eq!(
         refused, many,

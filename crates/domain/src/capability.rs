@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::delivery::Kind;
+
 /// One kind of secret reference: `NAME://…`.
 #[derive(Debug)]
 pub struct Scheme {
@@ -16,12 +18,21 @@ pub struct Scheme {
     pub backend: &'static str,
     /// How a URI is written, for messages.
     pub form: &'static str,
-    /// Whether a URI may end in `#KEY`, because one stored secret can hold several values.
-    pub keyed: bool,
+    /// Whether a URI ends in `#KEY`, because one stored secret can hold several values.
+    pub keyed: Keyed,
     /// Where the versions of its secrets come from.
     pub versions: Versions,
     /// Which names belong to whom.
     pub names: Names,
+}
+
+/// Whether a URI ends in `#KEY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    Never,
+    /// Without a key, all that is stored is the value.
+    Maybe,
+    Always,
 }
 
 /// Where the versions of a scheme's secrets come from.
@@ -29,6 +40,11 @@ pub struct Scheme {
 pub enum Versions {
     /// The control plane asks the backend at each enqueue and start.
     Described,
+    /// There are none: a start gets what there is, and no rotation is seen.
+    None {
+        /// Why there are none.
+        because: &'static str,
+    },
     /// The profile pins them, because the control plane cannot ask.
     Pinned {
         /// Why it cannot, and where an author finds the version.
@@ -43,6 +59,11 @@ pub enum Names {
     Prefixed(&'static str),
     /// Names under `system/` belong to the operators, all others to the project.
     SystemApart,
+    /// The first part is where the store has it, and the second one its owner: `MOUNT/OWNER/`.
+    Mounted,
+    /// Names are ids that say nothing of an owner. A project may name what the login of its workers
+    /// reads. The operators have no names there, since the worker of any project would need them.
+    OfLogin,
 }
 
 /// Where sandboxes run. A pool is of one host.
@@ -66,6 +87,8 @@ pub struct Host {
     pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
     pub egress: &'static [Egress],
+    /// How its sandboxes can be given the values of secrets.
+    pub delivers: &'static [Kind],
     /// The sizes that a sandbox can have. Empty: limits are set where the worker runs.
     pub sizes: &'static [Size],
 }
@@ -176,7 +199,7 @@ pub static AWS_SM: Scheme = Scheme {
     name: "aws-sm",
     backend: "AWS Secrets Manager",
     form: "aws-sm://NAME[#JSON-KEY]",
-    keyed: true,
+    keyed: Keyed::Maybe,
     versions: Versions::Described,
     names: Names::Prefixed("sealfleet/"),
 };
@@ -186,11 +209,71 @@ pub static BUILTIN: Scheme = Scheme {
     name: "builtin",
     backend: "encrypted file beside the worker",
     form: "builtin://NAME",
-    keyed: false,
+    keyed: Keyed::Never,
     versions: Versions::Pinned {
         because: "the control plane cannot ask a worker's store for it (`sealfleet-init builtin put` and `list` print it)",
     },
     names: Names::SystemApart,
+};
+
+/// Files that SOPS has encrypted, in a directory of the worker's host.
+pub static SOPS: Scheme = Scheme {
+    name: "sops",
+    backend: "files beside the worker that SOPS has encrypted",
+    form: "sops://FILE#KEY",
+    keyed: Keyed::Always,
+    versions: Versions::Pinned {
+        because: "the control plane cannot see a worker's files (`sealfleet-init sops list` prints it)",
+    },
+    names: Names::Prefixed(""),
+};
+
+/// OpenBao or HashiCorp Vault.
+pub static VAULT: Scheme = Scheme {
+    name: "vault",
+    backend: "OpenBao or HashiCorp Vault: a KV store of version 2, or an engine that makes credentials",
+    form: "vault://MOUNT/PATH#KEY",
+    keyed: Keyed::Always,
+    versions: Versions::Pinned {
+        because: "the control plane cannot ask Vault (`bao kv metadata get` prints it; `dynamic` asks for a credential that Vault makes for each start)",
+    },
+    names: Names::Mounted,
+};
+
+/// Bitwarden Secrets Manager.
+pub static BITWARDEN: Scheme = Scheme {
+    name: "bitwarden",
+    backend: "Bitwarden Secrets Manager",
+    form: "bitwarden://SECRET-ID",
+    keyed: Keyed::Never,
+    versions: Versions::Pinned {
+        because: "the control plane cannot ask Bitwarden (`bws secret get` prints the `revisionDate`; write `-` for `:` and `.`)",
+    },
+    names: Names::OfLogin,
+};
+
+/// 1Password, by a Connect server of the customer.
+pub static ONEPASSWORD: Scheme = Scheme {
+    name: "onepassword",
+    backend: "1Password, by a Connect server",
+    form: "onepassword://VAULT/ITEM/[SECTION/]FIELD",
+    keyed: Keyed::Never,
+    versions: Versions::Pinned {
+        because: "the control plane cannot ask a Connect server (`op item get --format json` prints the `version`)",
+    },
+    names: Names::Prefixed(""),
+};
+
+/// Amazon Bedrock AgentCore Identity.
+pub static AGENTCORE: Scheme = Scheme {
+    name: "agentcore",
+    backend: "AgentCore Identity",
+    form: "agentcore://PROVIDER[#oauth2]",
+    keyed: Keyed::Maybe,
+    versions: Versions::None {
+        because: "a credential provider has none",
+    },
+    names: Names::OfLogin,
 };
 
 /// Workers in the customer's network, which claim steps and start bubblewrap sandboxes.
@@ -207,8 +290,17 @@ pub static PULL: Host = Host {
         Carries::Artifacts,
         Carries::LocalArtifacts,
     ],
-    schemes: &[&BUILTIN],
+    schemes: &[
+        &AWS_SM,
+        &BUILTIN,
+        &SOPS,
+        &VAULT,
+        &BITWARDEN,
+        &ONEPASSWORD,
+        &AGENTCORE,
+    ],
     egress: &[Egress::None, Egress::Policy, Egress::Host],
+    delivers: &[Kind::Env, Kind::File, Kind::Egress],
     sizes: &[],
     backends: &BACKENDS,
 };
@@ -244,7 +336,8 @@ pub static FARGATE: Host = Host {
         Carries::Artifacts,
     ],
     schemes: &[&AWS_SM],
-    egress: &[Egress::Host],
+    egress: &[Egress::None, Egress::Policy, Egress::Host],
+    delivers: &[Kind::Env, Kind::File, Kind::Egress],
     sizes: &[
         Size::new(256, 512, 512, 512),
         Size::new(256, 1024, 2048, 1024),
@@ -259,7 +352,15 @@ pub static FARGATE: Host = Host {
 };
 
 /// All schemes.
-pub static SCHEMES: [&Scheme; 2] = [&AWS_SM, &BUILTIN];
+pub static SCHEMES: [&Scheme; 7] = [
+    &AWS_SM,
+    &BUILTIN,
+    &SOPS,
+    &VAULT,
+    &BITWARDEN,
+    &ONEPASSWORD,
+    &AGENTCORE,
+];
 /// All hosts.
 pub static HOSTS: [&Host; 2] = [&PULL, &FARGATE];
 /// All sandbox backends of workers.
@@ -275,6 +376,7 @@ static UNKNOWN: Host = Host {
     carries: &[],
     schemes: &[],
     egress: &[],
+    delivers: &[],
     sizes: &[],
     backends: &[],
 };
@@ -289,7 +391,7 @@ impl Scheme {
     #[must_use]
     pub fn reference_form(&self) -> String {
         match self.versions {
-            Versions::Described => self.form.to_owned(),
+            Versions::Described | Versions::None { .. } => self.form.to_owned(),
             Versions::Pinned { .. } => format!("{}@VERSION", self.form),
         }
     }

@@ -6,17 +6,20 @@
 //!
 //! Once any level declares a key as a secret, no later level can set it to a plain value, not even
 //! after a tombstone. Otherwise the author of a later level could silently replace a protected
-//! secret with a plain variable.
+//! secret with a plain variable. The same holds for its delivery: a later level that does not set
+//! the key itself can bring it to `egress`, and never back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::acl::Acl;
-use crate::egress::Policy;
+use crate::delivery::Delivery;
+use crate::egress::{Policy, TooManyRules};
 use crate::names::{ProfileName, WorkflowName};
-use crate::profile::{InvalidProfile, Profile, check_env};
+use crate::profile::{Content, InvalidProfile, Profile, check_env};
 use crate::reference::{ProfileRef, Reference};
+use crate::workload::Workload;
 
 /// A level of the cascade, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +105,8 @@ pub struct Resolved {
     pub env: BTreeMap<String, Entry<String>>,
     /// Secret references.
     pub secrets: BTreeMap<String, Entry<Reference>>,
+    /// How their values are delivered, by key.
+    pub delivery: BTreeMap<String, Delivery>,
     /// Keys that a tombstone removed, and the level that removed each.
     pub removed: BTreeMap<String, Origin>,
     /// Every key that any level declared as a secret, and the last level that did. None of them may
@@ -111,6 +116,8 @@ pub struct Resolved {
     pub tools: Option<Acl>,
     /// The hosts that steps may reach. `None` when no profile says.
     pub egress: Option<Policy>,
+    /// Who steps may prove themselves to. `None` when no profile says.
+    pub workload: Option<Workload>,
 }
 
 /// Why a cascade cannot be resolved.
@@ -122,6 +129,16 @@ pub enum CascadeError {
         profile: ProfileRef,
         workflow: WorkflowName,
     },
+    /// The profile is for registered workflows, and the run's steps are its caller's.
+    #[error(
+        "profile `{0}` may be used by registered workflows only, and the steps of this run are not one's; register them with `sealfleet workflow register`, and run the workflow by its name"
+    )]
+    NotRegistered(ProfileRef),
+    /// The project's own profiles open everything.
+    #[error(
+        "`egress: open` is for operators: name the hosts, or ask an operator for the egress ceiling `open` of this project"
+    )]
+    Open,
     /// A plain value would replace a secret.
     #[error(
         "`{key}` is a secret of {}, so {} cannot set it to a plain value; give it a secret reference, or use another name",
@@ -134,6 +151,19 @@ pub enum CascadeError {
         /// The level that sets the plain value.
         plain: Origin,
     },
+    /// Egress rules of several levels multiply.
+    #[error(transparent)]
+    Egress(#[from] TooManyRules),
+    /// Nobody sets the secret whose delivery a profile states.
+    #[error(
+        "profile `{profile}` says how `{key}` is delivered, and neither it nor a level below it sets that secret; correct the name, or take it out of `delivery`"
+    )]
+    NoSuchSecret { key: String, profile: ProfileRef },
+    /// A profile would change where a secret of a lower level goes.
+    #[error(
+        "`{key}` is delivered at egress already, so profile `{profile}` cannot bind it to other hosts; give it a reference of its own, or take it out of `delivery`"
+    )]
+    Bound { key: String, profile: ProfileRef },
 }
 
 /// An origin as error messages name it.
@@ -207,11 +237,14 @@ impl Overrides {
 /// Merges `layers`, lowest level first, and a run's overrides above them.
 ///
 /// # Errors
-/// When a profile does not allow `workflow`, or a plain value would replace a secret.
+/// When a profile does not allow `workflow`, or only registered ones and this run has no
+/// `version` of one, a plain value would replace a secret, or the levels
+/// have too many egress rules together.
 pub fn resolve(
     layers: &[Layer],
     overrides: &Overrides,
     workflow: &WorkflowName,
+    version: Option<u32>,
 ) -> Result<Resolved, CascadeError> {
     let mut outcome = Resolved::default();
     for layer in layers {
@@ -222,20 +255,28 @@ pub fn resolve(
                 workflow: workflow.clone(),
             });
         }
+        if content.registered_only && version.is_none() {
+            return Err(CascadeError::NotRegistered(layer.profile.clone()));
+        }
         let origin = Origin {
             level: layer.level,
             profile: Some(layer.profile.clone()),
         };
         outcome.remove(&content.remove, &origin);
         outcome.seal(&content.secrets, &origin);
+        outcome.deliver(content, &layer.profile)?;
         outcome.set(&content.env, &origin)?;
         outcome.tools = narrowed(
             outcome.tools.take(),
             content.tools.as_ref(),
             Acl::narrowed_by,
         );
-        let egress = content.egress.as_ref();
-        outcome.egress = narrowed(outcome.egress.take(), egress, Policy::narrowed_by);
+        outcome.egress = match (outcome.egress.take(), &content.egress) {
+            (Some(lower), Some(own)) => Some(lower.narrowed_by(own)?),
+            (lower, own) => lower.or_else(|| own.clone()),
+        };
+        let workload = content.identity.as_ref();
+        outcome.workload = narrowed(outcome.workload.take(), workload, Workload::narrowed_by);
     }
     let origin = Origin {
         level: Level::Run,
@@ -247,6 +288,39 @@ pub fn resolve(
 }
 
 impl Resolved {
+    /// The outcome below the ceiling that operators have set for the project. A ceiling only
+    /// narrows: where no profile says anything, it lets nothing through.
+    ///
+    /// # Errors
+    /// [`CascadeError::Open`] where nobody above the project allows everything: no ceiling, and no
+    /// profile of the system.
+    pub fn below(
+        mut self,
+        ceiling: Option<&Policy>,
+        layers: &[Layer],
+    ) -> Result<Self, CascadeError> {
+        self.egress = match (self.egress.take(), ceiling) {
+            (said, Some(Policy::Open)) => said,
+            (None, None) => None,
+            (None, Some(_)) => Some(Policy::None),
+            (Some(said), Some(ceiling)) => {
+                Some(said.narrowed_by(ceiling).map_err(CascadeError::Egress)?)
+            }
+            (Some(Policy::Open), None) => {
+                let of_system = |layer: &Layer| {
+                    let is_open = layer.content.content.egress == Some(Policy::Open);
+                    is_open && matches!(layer.profile, ProfileRef::System(_))
+                };
+                if !layers.iter().any(of_system) {
+                    return Err(CascadeError::Open);
+                }
+                Some(Policy::Open)
+            }
+            (Some(said), None) => Some(said),
+        };
+        Ok(self)
+    }
+
     /// Checks that no variable in `env`, which a step sets for itself, replaces a secret.
     ///
     /// # Errors
@@ -272,10 +346,33 @@ impl Resolved {
         for key in keys {
             let plain = self.env.remove(key).is_some();
             let secret = self.secrets.remove(key).is_some();
+            self.delivery.remove(key);
             if plain || secret {
                 self.removed.insert(key.clone(), origin.clone());
             }
         }
+    }
+
+    /// Says how the secrets of one more level are delivered, and brings some of the levels below it
+    /// to egress.
+    fn deliver(&mut self, content: &Content, profile: &ProfileRef) -> Result<(), CascadeError> {
+        for key in content.secrets.keys() {
+            let own = content.delivery.get(key).cloned();
+            self.delivery.insert(key.clone(), own.unwrap_or_default());
+        }
+        let of_others = content.delivery.iter();
+        for (key, delivery) in of_others.filter(|(key, _)| !content.secrets.contains_key(*key)) {
+            let (key, profile) = (key.clone(), profile.clone());
+            let before = self.delivery.get(&key).map(Delivery::kind);
+            if !self.secrets.contains_key(&key) {
+                return Err(CascadeError::NoSuchSecret { key, profile });
+            }
+            if before.is_none_or(|before| before >= delivery.kind()) {
+                return Err(CascadeError::Bound { key, profile });
+            }
+            self.delivery.insert(key, delivery.clone());
+        }
+        Ok(())
     }
 
     fn seal(&mut self, secrets: &BTreeMap<String, Reference>, origin: &Origin) {
@@ -328,7 +425,7 @@ fn narrowed<T: Clone>(lower: Option<T>, own: Option<&T>, both: fn(&T, &T) -> T) 
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::profile::Content;
+    use crate::delivery::Kind;
 
     fn layer(level: Level, profile: &str, content: Content) -> Layer {
         let profile: ProfileRef = profile.parse().expect("a profile");
@@ -362,7 +459,12 @@ mod tests {
     }
 
     fn merged(layers: &[Layer], overrides: &Overrides) -> Result<Resolved, CascadeError> {
-        resolve(layers, overrides, &"billing".parse().expect("a workflow"))
+        resolve(
+            layers,
+            overrides,
+            &"billing".parse().expect("a workflow"),
+            None,
+        )
     }
 
     #[test]
@@ -431,6 +533,70 @@ mod tests {
             outcome.removed.get("K").map(|origin| origin.level),
             Some(Level::Run)
         );
+    }
+
+    #[test]
+    fn delivery_goes_with_the_level_that_sets_the_key_and_only_gets_stricter() {
+        let content = |secret: bool, delivery: Option<&str>| {
+            let bound = r#"{"egress":{"to":[{"host":"HOST"}]}}"#;
+            let read = |text: &str| {
+                let json = match text.split_once(' ') {
+                    Some((_, host)) => bound.replace("HOST", host),
+                    None => format!("\"{text}\""),
+                };
+                serde_json::from_str(&json).expect("a delivery")
+            };
+            Content {
+                secrets: secrets(if secret {
+                    &[("K", "aws-sm://a#k")]
+                } else {
+                    &[]
+                }),
+                delivery: delivery
+                    .map(|text| ("K".to_owned(), read(text)))
+                    .into_iter()
+                    .collect(),
+                ..Content::default()
+            }
+        };
+        let of = |levels: &[(bool, Option<&str>)]| {
+            let all = [Level::System, Level::Project, Level::Run];
+            let layers: Vec<Layer> = levels
+                .iter()
+                .zip(all)
+                .map(|((secret, delivery), level)| layer(level, "p", content(*secret, *delivery)))
+                .collect();
+            let outcome = merged(&layers, &Overrides::default())?;
+            Ok(outcome.delivery.get("K").map(ToString::to_string))
+        };
+        let (set, not) = (true, false);
+        let (env, a) = (Some("env"), Some("egress to a.example:443"));
+        let shown = |text: Option<&str>| Ok(text.map(str::to_owned));
+        let at = |host: &'static str| Some(host);
+        // Who sets the key says how it is delivered, whatever was said below.
+        assert_eq!(of(&[(set, None)]), shown(env));
+        assert_eq!(of(&[(set, Some("file"))]), shown(Some("file")));
+        assert_eq!(of(&[(set, at("egress a.example")), (not, None)]), shown(a));
+        assert_eq!(
+            of(&[(set, at("egress a.example")), (set, None)]),
+            shown(env)
+        );
+        // Others make it stricter.
+        for before in ["env", "file"] {
+            let levels = [(set, Some(before)), (not, at("egress a.example"))];
+            assert_eq!(of(&levels), shown(a), "{before}");
+        }
+        // And nothing else: neither back, nor to other hosts, nor of a key that is not there.
+        for after in ["env", "file", "egress b.example"] {
+            let levels = [(set, at("egress a.example")), (not, Some(after))];
+            assert!(
+                matches!(of(&levels), Err(CascadeError::Bound { .. })),
+                "{after}"
+            );
+        }
+        let absent = of(&[(not, at("egress a.example"))]);
+        assert!(matches!(absent, Err(CascadeError::NoSuchSecret { .. })));
+        assert!(Kind::Env < Kind::File && Kind::File < Kind::Egress);
     }
 
     #[test]

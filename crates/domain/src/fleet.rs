@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use crate::approval::{Approval, ApprovalId, ApprovalState, Governance};
 use crate::capability::{Backend, Host, PULL};
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
-use crate::hash::SecretHash;
+use crate::delivery::Kind;
+use crate::egress::Policy;
+use crate::hash::{ContentHash, SecretHash};
 use crate::ids::{EnrolmentKeyId, WorkerId};
-use crate::labels::{BACKEND, EGRESS, EGRESS_POLICY, IMAGE, Labels, model_matches};
+use crate::labels::{BACKEND, DELIVERY, EGRESS, EGRESS_POLICY, IMAGE, Labels, model_matches};
 use crate::limits;
 use crate::names::{PoolName, ProjectId};
 use crate::step::{Mode, StepSpec};
@@ -26,6 +30,12 @@ pub struct Project {
     /// The profiles below each run's own.
     #[serde(default, skip_serializing_if = "Bindings::is_empty")]
     pub cascade: Bindings,
+    /// What its steps may reach at most, as operators say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_ceiling: Option<Policy>,
+    /// What its callers may run, and how many approve.
+    #[serde(default, skip_serializing_if = "Governance::is_default")]
+    pub governance: Governance,
     pub created_at: Timestamp,
     /// Since when it takes no runs, tokens and keys any more, because it is to be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +85,8 @@ impl Project {
             version: 1,
             revision: 0,
             cascade: Bindings::default(),
+            egress_ceiling: None,
+            governance: Governance::default(),
             created_at,
             closed_at: None,
             deleted_at: None,
@@ -256,6 +268,18 @@ pub enum WorkerStatus {
     Revoked,
 }
 
+impl WorkerStatus {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// A worker: a `sealfleet-worker` process, or a pool whose sandboxes the control plane launches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
@@ -283,6 +307,9 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_by: Option<EnrolmentKeyId>,
     pub registered_at: Timestamp,
+    /// Since when it gets no new steps, because an admin wants it to end those that it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<Timestamp>,
 }
 
 /// What a worker tells of its sandboxes.
@@ -304,12 +331,22 @@ pub struct Sandboxes {
     /// Whether it holds sandboxes to an egress policy, by a proxy beside each.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
+    /// The strictest way in which it delivers secrets; it has those before it, too. Absent: in the
+    /// environment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Kind>,
 }
 
 impl Sandboxes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.backends.is_empty() && self.images.is_empty() && !self.egress
+        *self == Self::default()
+    }
+
+    /// Whether it delivers secrets in this way.
+    #[must_use]
+    pub fn delivers(&self, wanted: Kind) -> bool {
+        self.delivery.unwrap_or(Kind::Env) >= wanted
     }
 
     /// Whether these can be a worker's.
@@ -421,6 +458,34 @@ pub enum Mismatch {
 }
 
 impl Worker {
+    /// The request for its approval.
+    #[must_use]
+    pub fn request(&self, approvers: u32) -> Approval {
+        let declared = json!({
+            "name": self.name,
+            "pool": self.pool,
+            "labels": self.labels,
+            "models": self.models,
+            "modes": self.modes,
+            "max_concurrent": self.max_concurrent,
+        });
+        Approval {
+            approval: ApprovalId::Worker {
+                worker_id: self.worker_id,
+            },
+            state: ApprovalState::Pending,
+            request: ContentHash::of(declared.to_string().as_bytes()),
+            requested_by: format!("worker:{}", self.worker_id),
+            requested_at: self.registered_at,
+            approvers,
+            decide_by: Some(
+                self.registered_at
+                    .plus_seconds(limits::PENDING_WORKER_SECONDS),
+            ),
+            decisions: Vec::new(),
+        }
+    }
+
     /// Whether it has a label. A missing one never matches.
     #[must_use]
     pub fn offers(&self, key: &str, value: &str) -> bool {
@@ -428,6 +493,10 @@ impl Worker {
             BACKEND => self.sandboxes.backends.contains(value),
             IMAGE => self.sandboxes.images.contains(value),
             EGRESS => self.sandboxes.egress && value == EGRESS_POLICY,
+            DELIVERY => {
+                let mut kinds = [Kind::Env, Kind::File, Kind::Egress].into_iter();
+                kinds.any(|kind| kind.text() == value && self.sandboxes.delivers(kind))
+            }
             key => self.labels.has(key, value),
         }
     }

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::acl::{Acl, sees};
 use crate::capability::{Egress, Host};
 use crate::cascade::{Layer, Level, Overrides, Resolved};
+use crate::delivery::{Delivery, How, Kind};
 use crate::egress::Policy;
 use crate::names::ToolName;
 use crate::reference::{ProfileRef, Reference, SecretUri};
+use crate::workload::Workload;
 
 /// A profile that an identity was resolved from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,9 @@ pub struct SecretRef {
     /// Whether its value is taken out of the step's output.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub redact: bool,
+    /// How its value is delivered.
+    #[serde(default, skip_serializing_if = "Delivery::is_env")]
+    pub delivery: Delivery,
 }
 
 const fn yes() -> bool {
@@ -81,6 +86,9 @@ pub struct Identity {
     /// The hosts that a step may reach, where any profile says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Policy>,
+    /// Who a step may prove itself to, where any profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
 }
 
 /// The changes to a step's identity between its enqueue and its start, by key.
@@ -91,7 +99,7 @@ pub struct Drift {
     pub added: BTreeSet<String>,
     /// Secrets that are gone.
     pub removed: BTreeSet<String>,
-    /// Secrets with another version, or another reference.
+    /// Secrets with another version, another reference, or another delivery.
     pub rotated: BTreeSet<String>,
     /// Plain knobs that were added, removed or changed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -99,18 +107,33 @@ pub struct Drift {
     /// Whether it may reach other hosts than before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
+    /// Whether it may prove itself to others than before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub audiences: bool,
 }
 
 impl Identity {
     /// The outcome of a cascade, each reference at the version that it is pinned to by its profile.
     #[must_use]
-    pub fn new(layers: &[Layer], overrides: Overrides, resolved: Resolved) -> Self {
+    pub fn new(layers: &[Layer], overrides: Overrides, mut resolved: Resolved) -> Self {
         let profiles = layers.iter().map(|layer| ProfileUse {
             level: layer.level,
             profile: layer.profile.clone(),
             version: layer.content.version,
         });
+        let env: BTreeMap<String, String> = resolved
+            .env
+            .into_iter()
+            .map(|(key, entry)| (key, entry.set))
+            .collect();
         let secrets = resolved.secrets.into_iter().filter_map(|(name, entry)| {
+            let mut delivery = resolved.delivery.remove(&name).unwrap_or_default();
+            if let Delivery::Egress(binding) = &mut delivery
+                && let How::Sigv4(by) = &mut binding.how
+                && let Some(id) = env.get(&by.access_key_id)
+            {
+                by.access_key_id.clone_from(id);
+            }
             let Reference {
                 uri,
                 version,
@@ -123,19 +146,18 @@ impl Identity {
                 arn: None,
                 from: entry.origin.profile?,
                 redact,
+                delivery,
             })
         });
+        let secrets = secrets.collect();
         Self {
             profiles: profiles.collect(),
             overrides,
-            env: resolved
-                .env
-                .into_iter()
-                .map(|(key, entry)| (key, entry.set))
-                .collect(),
-            secrets: secrets.collect(),
+            env,
+            secrets,
             tools: resolved.tools,
             egress: resolved.egress,
+            workload: resolved.workload,
         }
     }
 
@@ -163,6 +185,33 @@ impl Identity {
         seen
     }
 
+    /// The strictest way in which any of its secrets is delivered.
+    #[must_use]
+    pub fn delivery(&self) -> Kind {
+        let kinds = self.secrets.iter().map(|secret| secret.delivery.kind());
+        kinds.max().unwrap_or(Kind::Env)
+    }
+
+    /// Checks that each secret that is delivered at egress can get out of the step.
+    ///
+    /// # Errors
+    /// The first one that cannot, and the remedy.
+    pub fn check_delivery(&self) -> Result<(), String> {
+        let policy = self.egress.as_ref().unwrap_or(&Policy::None);
+        let bound = self
+            .secrets
+            .iter()
+            .filter_map(|secret| Some((secret, secret.delivery.at_egress()?)));
+        let Some((secret, _)) = { bound }.find(|(_, binding)| !binding.is_reached(policy)) else {
+            return Ok(());
+        };
+        Err(format!(
+            "secret `{}` of profile `{}` is delivered by {}, and the step's egress policy ({policy}) allows none of that; \
+             add a host to `egress.allow` of its profiles, or deliver it otherwise",
+            secret.name, secret.from, secret.delivery
+        ))
+    }
+
     /// Whether any of its profiles belongs to the operators.
     #[must_use]
     pub fn uses_system(&self) -> bool {
@@ -186,7 +235,9 @@ impl Identity {
         };
         let rotated = before.iter().filter_map(|(name, old)| {
             let new = after.get(name)?;
-            (old.uri != new.uri || old.version != new.version).then(|| (*name).to_owned())
+            let is_same =
+                old.uri == new.uri && old.version == new.version && old.delivery == new.delivery;
+            (!is_same).then(|| (*name).to_owned())
         });
         let keys: BTreeSet<&String> = self.env.keys().chain(now.env.keys()).collect();
         let knobs = keys
@@ -199,6 +250,7 @@ impl Identity {
             rotated: rotated.collect(),
             knobs: knobs.collect(),
             egress: self.egress != now.egress,
+            audiences: self.workload != now.workload,
         };
         (drift != Drift::default()).then_some(drift)
     }
@@ -218,6 +270,25 @@ impl Host {
                 self.name
             )),
         }
+    }
+
+    /// Whether its sandboxes can deliver all of these secrets as they are to be.
+    ///
+    /// # Errors
+    /// The first secret that they cannot, and the remedy.
+    pub fn check_delivery(&self, secrets: &[SecretRef]) -> Result<(), String> {
+        let can = |secret: &&SecretRef| self.delivers.contains(&secret.delivery.kind());
+        let Some(secret) = secrets.iter().find(|secret| !can(secret)) else {
+            return Ok(());
+        };
+        Err(format!(
+            "secret `{}` of profile `{}` is to be delivered by {}, which a {} pool cannot do yet; use a pull pool, \
+             or another delivery",
+            secret.name,
+            secret.from,
+            secret.delivery.kind().text(),
+            self.name
+        ))
     }
 
     /// Whether its sandboxes can resolve all of these secrets.
@@ -255,6 +326,7 @@ mod tests {
     fn identity(secrets: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Identity {
         let secret = |(name, uri, version): &(&str, &str, &str)| SecretRef {
             redact: true,
+            delivery: Delivery::Env,
             name: (*name).to_owned(),
             uri: uri.parse().expect("a uri"),
             version: Some((*version).to_owned()),
@@ -304,6 +376,87 @@ mod tests {
         assert_eq!(before.drift_to(&before), None);
     }
 
+    fn bound(host: &str) -> Delivery {
+        let json = format!(r#"{{"egress":{{"to":[{{"host":"{host}"}}]}}}}"#);
+        serde_json::from_str(&json).expect("a delivery")
+    }
+
+    #[test]
+    fn another_delivery_is_a_rotation() {
+        let before = identity(&[("A", "builtin://a", "1"), ("B", "builtin://b", "1")], &[]);
+        let mut after = before.clone();
+        after.secrets[0].delivery = bound("a.example");
+        let drift = before.drift_to(&after).expect("it has drifted");
+        assert_eq!(drift.rotated, keys(&["A"]));
+        assert_eq!(
+            (before.delivery(), after.delivery()),
+            (Kind::Env, Kind::Egress)
+        );
+    }
+
+    #[test]
+    fn what_is_delivered_at_egress_must_get_out() {
+        let mut identity = identity(&[("A", "builtin://a", "1")], &[]);
+        assert_eq!(identity.check_delivery(), Ok(()));
+        identity.secrets[0].delivery = bound("a.example");
+        for (policy, can) in [
+            (None, false),
+            (Some(Policy::None), false),
+            (Some(Policy::Open), true),
+        ] {
+            identity.egress = policy;
+            assert_eq!(
+                identity.check_delivery().is_ok(),
+                can,
+                "{:?}",
+                identity.egress
+            );
+        }
+        for host in [&PULL, &FARGATE] {
+            assert_eq!(host.check_delivery(&identity.secrets), Ok(()));
+            assert_eq!(host.check_egress(Some(&Policy::None)), Ok(()));
+        }
+        let toy = Host::of_kind("toy");
+        assert!(toy.check_delivery(&identity.secrets).is_err());
+        for policy in [Policy::None, Policy::Open] {
+            assert!(toy.check_egress(Some(&policy)).is_err(), "{policy}");
+        }
+        assert_eq!(toy.check_egress(None), Ok(()));
+    }
+
+    #[test]
+    fn an_access_key_id_may_stand_in_a_variable() {
+        let resolved = |id: &str| {
+            let json = format!(
+                r#"{{"egress":{{"to":[{{"host":"a.example"}}],"how":{{"sigv4":{{"access_key_id":"{id}"}}}}}}}}"#
+            );
+            let origin = crate::cascade::Origin {
+                level: Level::Run,
+                profile: Some("crm".parse().expect("a profile")),
+            };
+            let env = crate::cascade::Entry {
+                set: "AKIDEXAMPLE".to_owned(),
+                origin: origin.clone(),
+            };
+            let set = "builtin://a@1".parse().expect("a reference");
+            let resolved = Resolved {
+                env: BTreeMap::from([("KEY_ID".to_owned(), env)]),
+                secrets: BTreeMap::from([("A".to_owned(), crate::cascade::Entry { set, origin })]),
+                delivery: BTreeMap::from([(
+                    "A".to_owned(),
+                    serde_json::from_str(&json).expect("a delivery"),
+                )]),
+                ..Resolved::default()
+            };
+            let identity = Identity::new(&[], Overrides::default(), resolved);
+            identity.secrets[0].delivery.to_string()
+        };
+        for id in ["KEY_ID", "AKIDEXAMPLE"] {
+            let shown = "egress to a.example:443 signed as AKIDEXAMPLE";
+            assert_eq!(resolved(id), shown);
+        }
+    }
+
     #[test]
     fn a_host_resolves_its_own_schemes() {
         let secrets = |uris: &[&str]| {
@@ -313,7 +466,7 @@ mod tests {
         let both = secrets(&["aws-sm://sealfleet/a/b#k", "builtin://crm"]);
         assert_eq!(PULL.check_secrets(&both[1..]), Ok(()));
         assert_eq!(FARGATE.check_secrets(&both[..1]), Ok(()));
-        assert!(PULL.check_secrets(&both).is_err());
+        assert_eq!(PULL.check_secrets(&both), Ok(()));
         assert_eq!(
             FARGATE.check_secrets(&both),
             Err(

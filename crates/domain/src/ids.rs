@@ -35,6 +35,26 @@ macro_rules! id {
                 Self(uuid)
             }
 
+            /// The id of what happened at `at` and goes by this name. Every call returns the same
+            /// id.
+            #[must_use]
+            pub fn of(at: Timestamp, name: &str) -> Self {
+                let mut random = [0; 10];
+                random
+                    .iter_mut()
+                    .zip(sha256(name.as_bytes()))
+                    .for_each(|(to, from)| *to = from);
+                let millis = u64::try_from(at.millis()).unwrap_or_default();
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+            }
+
+            /// What comes before every id of this time, and after every earlier one.
+            #[must_use]
+            pub fn earliest(at: Timestamp) -> Self {
+                let millis = u64::try_from(at.millis()).unwrap_or_default() & 0xffff_ffff_ffff;
+                Self(Uuid::from_u128(u128::from(millis) << 80))
+            }
+
             /// The UUID without the prefix.
             #[must_use]
             pub const fn uuid(self) -> Uuid {
@@ -112,21 +132,14 @@ id!(
     /// Content that a caller puts beside its runs, for their steps to work with.
     UploadId, "upl", "an upload"
 );
-
-impl EventId {
-    /// The id of an event that happened at `at` and that another system calls `name`. Every call
-    /// returns the same id.
-    #[must_use]
-    pub fn of(at: Timestamp, name: &str) -> Self {
-        let mut random = [0; 10];
-        random
-            .iter_mut()
-            .zip(sha256(name.as_bytes()))
-            .for_each(|(to, from)| *to = from);
-        let millis = u64::try_from(at.millis()).unwrap_or_default();
-        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
-    }
-}
+id!(
+    /// An incident in which all work of a project was stopped. Many requests belong to one.
+    ContainmentId, "con", "a containment"
+);
+id!(
+    /// A token that names a step to others.
+    IdentityTokenId, "idt", "an identity token"
+);
 
 #[cfg(test)]
 mod tests {

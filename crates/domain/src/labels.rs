@@ -20,6 +20,10 @@ pub const EGRESS: &str = "sandbox.egress";
 /// The only value of [`EGRESS`].
 pub const EGRESS_POLICY: &str = "policy";
 
+/// Requires a worker that delivers secrets in this way, or a stricter one. Steps that are given any
+/// in another way than the environment get it at enqueue.
+pub const DELIVERY: &str = "sandbox.delivery";
+
 /// Labels by key, such as `region` to `eu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod acl;
 pub mod agent;
+pub mod approval;
 pub mod artifact;
 pub mod audit;
 pub mod capability;
@@ -15,6 +16,7 @@ pub mod cause;
 pub mod clock;
 pub mod command;
 pub mod credential;
+pub mod delivery;
 pub mod egress;
 pub mod encodings;
 pub mod fence;
@@ -28,6 +30,7 @@ pub mod limits;
 pub mod names;
 pub mod oidc;
 pub mod output;
+pub mod prices;
 pub mod profile;
 pub mod rate;
 pub mod redaction;
@@ -40,14 +43,20 @@ pub mod scope;
 pub mod step;
 pub mod text;
 pub mod upload;
+pub mod usage;
 pub mod witness;
+pub mod workflow;
+pub mod workload;
 
+pub use approval::ApprovalId;
 pub use clock::{Clock, IdSource, Timestamp};
 pub use ids::{
-    EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
+    ContainmentId, EnrolmentKeyId, EventId, FanOutId, IdentityTokenId, InvalidId, RevocationId,
+    RunId, TokenId, UploadId, WorkerId,
 };
 pub use names::{
-    InvalidName, NamePrefix, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName,
+    InvalidName, NamePrefix, ParameterName, PoolName, ProfileName, ProjectId, StepId, ToolName,
+    WorkflowName,
 };
 pub use reference::{ProfileRef, Reference, SecretUri};
 pub use scope::{Owner, ProjectScope};

@@ -51,8 +51,40 @@ pub const CASCADE_SECRETS: usize = 4 * SECRETS;
 pub const TOOLS: usize = 32;
 /// Rules of an egress policy.
 pub const EGRESS_RULES: usize = 32;
+/// Rules of the policies of several levels together.
+pub const EGRESS_MET_RULES: usize = 4 * EGRESS_RULES;
+/// Methods of one rule of an egress policy.
+pub const EGRESS_METHODS: usize = 16;
+/// Bytes of an HTTP method.
+pub const METHOD_BYTES: usize = 20;
+/// Paths of all rules of an egress policy.
+pub const EGRESS_PATHS: usize = 64;
+/// Paths of the policies of several levels together.
+pub const EGRESS_MET_PATHS: usize = 2 * EGRESS_PATHS;
+/// Bytes of a path of an egress rule.
+pub const EGRESS_PATH_BYTES: usize = 128;
+/// Secrets of a profile that are delivered at egress.
+pub const EGRESS_SECRETS: usize = 10;
+/// Places that one of them is bound to.
+pub const EGRESS_BINDINGS: usize = 4;
 /// Hosts of one step that a proxy tells by name.
 pub const EGRESS_ROWS: usize = 64;
+/// Models of one step that a proxy tells by name.
+pub const EGRESS_MODELS: usize = 32;
+/// Bytes of an audience of identity tokens.
+pub const AUDIENCE_BYTES: usize = 200;
+/// Audiences of a profile.
+pub const AUDIENCES: usize = 4;
+/// Longest validity of an identity token in seconds.
+pub const IDENTITY_TOKEN_SECONDS: i64 = 300;
+/// An identity token that would be good for less is not made.
+pub const SHORTEST_IDENTITY_TOKEN_MILLIS: i64 = 1000;
+/// Identity tokens of one claim in a minute.
+pub const IDENTITY_TOKENS_A_MINUTE: u32 = 60;
+/// Seconds from the claim of a step to the start of its command, at most.
+pub const STEP_START_SECONDS: i64 = 300;
+/// Seconds that clocks may differ by.
+pub const CLOCK_SECONDS: i64 = 30;
 /// Workflows that a profile allows or a cascade binds.
 pub const WORKFLOWS: usize = 100;
 /// Keys of one revocation request. One transaction writes all of them.
@@ -79,6 +111,8 @@ pub const MODEL_BYTES: usize = 128;
 pub const NAME_BYTES: usize = 64;
 /// Bytes of a secret's version.
 pub const VERSION_BYTES: usize = 2 * NAME_BYTES;
+/// Bytes of a store's own id of a request.
+pub const STORE_REQUEST_ID_BYTES: usize = 128;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 128;
 /// Seconds for which an idempotency key is remembered.
@@ -91,8 +125,23 @@ pub const TIMEOUT_SECONDS: u32 = 12 * 3600;
 pub const MAX_ATTEMPTS: u32 = 10;
 /// Seconds that a step may wait to be claimed: 14 days, as long as a queue keeps a message.
 pub const TTL_SECONDS: u32 = 14 * 24 * 3600;
+/// Parameters of a registered workflow.
+pub const PARAMETERS: usize = 32;
+/// Places that one parameter goes to.
+pub const PARAMETER_PLACES: usize = 16;
+/// Schemas within the schema of a parameter.
+pub const SCHEMAS: usize = 64;
+/// Levels of schemas within the schema of a parameter.
+pub const SCHEMA_DEPTH: usize = 6;
+/// Steps of a run that need an approval. Each waits in a row of its own, and one transaction must
+/// be able to end all of them.
+pub const APPROVALS: usize = 25;
+/// Approvals that a request may need.
+pub const APPROVERS: u32 = 2;
 /// Rows of one page of a list.
 pub const PAGE: u32 = 100;
+/// Seconds that a version of a workflow waits for approval: 30 days.
+pub const PENDING_VERSION_SECONDS: i64 = 30 * 24 * 3600;
 /// Seconds that a worker waits for approval before its registration is forgotten.
 pub const PENDING_WORKER_SECONDS: i64 = 24 * 3600;
 /// Bytes of a failure's detail to keep.

@@ -137,6 +137,11 @@ name!(
 );
 
 name!(
+    /// A parameter of a registered workflow.
+    ParameterName, "a parameter", UNDERSCORED, underscored, 48
+);
+
+name!(
     /// A tool that a step runs, such as a CLI agent. A profile may limit what each tool sees.
     ToolName, "a tool", UNDERSCORED, underscored, 48
 );

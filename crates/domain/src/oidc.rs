@@ -45,6 +45,25 @@ pub struct Issuer {
     /// Greatest age of a token, by its `iat` claim, no matter when it expires.
     #[serde(default = "a_day")]
     pub max_age_seconds: u32,
+    /// How people log in to the console with this issuer; absent where they cannot.
+    #[serde(default)]
+    pub console: Option<Login>,
+}
+
+/// The console as a public client of an issuer: authorization code with PKCE (RFC 6749, section
+/// 4.1; RFC 7636). A browser uses it, so it holds no client secret.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    pub client_id: String,
+    /// Where people log in.
+    pub authorization_endpoint: String,
+    /// Where the console exchanges its code. The issuer must let the console's origin call it
+    /// (CORS).
+    pub token_endpoint: String,
+    /// Scopes, separated by spaces.
+    #[serde(default = "openid")]
+    pub scope: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -123,6 +142,10 @@ pub enum Refused {
 
 const fn a_day() -> u32 {
     24 * 3600
+}
+
+fn openid() -> String {
+    "openid".to_owned()
 }
 
 impl Issuers {
@@ -208,7 +231,17 @@ impl Issuer {
         if self.max_age_seconds == 0 {
             return Err("`max_age_seconds` must be at least 1");
         }
-        Ok(())
+        self.console.as_ref().map_or(Ok(()), Login::check)
+    }
+
+    /// Which token of a login is meant for this API: the ID token if the console itself is the
+    /// audience, else the access token, which must be a JWT.
+    #[must_use]
+    pub fn token_of(&self, login: &Login) -> &'static str {
+        match login.client_id == self.audience {
+            true => "id_token",
+            false => "access_token",
+        }
     }
 
     /// Address of its discovery document (OpenID Connect Discovery 1.0, section 4).
@@ -333,6 +366,32 @@ impl Issuer {
                 rule.claim
             ))),
         }
+    }
+}
+
+impl Login {
+    fn check(&self) -> Result<(), &'static str> {
+        for endpoint in [&self.authorization_endpoint, &self.token_endpoint] {
+            // The console's content policy names an endpoint, where other signs end the name.
+            let plain = endpoint
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b":/.-_~[]".contains(&byte));
+            if !plain || !is_trustworthy_url(endpoint) || endpoint.len() > TEXT_BYTES {
+                return Err(
+                    "`console` needs endpoints of at most 200 bytes like `https://HOST/PATH`, of letters, digits and `.-_~/:`; `http` only for the local machine",
+                );
+            }
+        }
+        let printable = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        for text in [&self.client_id, &self.scope] {
+            if text.is_empty() || text.len() > TEXT_BYTES || !printable(text) {
+                return Err("`console` needs texts of 1 to 200 printable ASCII characters");
+            }
+        }
+        if !self.scope.split(' ').any(|scope| scope == "openid") {
+            return Err("the `scope` of `console` must contain `openid`");
+        }
+        Ok(())
     }
 }
 
@@ -507,6 +566,52 @@ mod tests {
             ("iat", SECONDS + 30),
         ] {
             assert!(admitted(&[(name, json!(value))]).is_ok(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_login_of_the_console_names_its_endpoints_exactly() {
+        let entry = |login: Value| {
+            let entry = json!([{
+                "issuer": "https://i.example", "audience": "sealfleet",
+                "project": { "claim": "p" }, "role": { "value": "viewer" }, "console": login,
+            }]);
+            Issuers::parse(&entry.to_string())
+        };
+        let login = |member: &str, value: &str| {
+            let mut login = json!({
+                "client_id": "console", "authorization_endpoint": "https://i.example/authorize",
+                "token_endpoint": "https://i.example/token",
+            });
+            login[member] = json!(value);
+            login
+        };
+        let issuers = entry(login("scope", "openid groups")).expect("valid");
+        let issuer = issuers.iter().next().expect("one");
+        let mut login_of = issuer.console.clone().expect("a login");
+        assert_eq!(issuer.token_of(&login_of), "access_token");
+        login_of.client_id = "sealfleet".to_owned();
+        assert_eq!(issuer.token_of(&login_of), "id_token");
+        assert!(entry(login("token_endpoint", "http://127.0.0.1:1/token")).is_ok());
+        for (member, value) in [
+            ("token_endpoint", "https://i.example/token; script-src *"),
+            ("token_endpoint", "https://i.example/token;script-src"),
+            ("token_endpoint", "https://*.example/token"),
+            ("token_endpoint", "https://i.example/token,https://x"),
+            ("token_endpoint", "http://i.example/token"),
+            ("token_endpoint", "data:"),
+            ("authorization_endpoint", "javascript:alert(1)"),
+            (
+                "authorization_endpoint",
+                "https://i.example/authorize?prompt=none",
+            ),
+            ("client_id", ""),
+            ("client_id", "a\nb"),
+            ("scope", "groups"),
+            ("secret", "no client of a browser has one"),
+        ] {
+            let bad = entry(login(member, value));
+            assert!(bad.is_err(), "{member}: {value}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::acl::{ALL, Acl};
 use crate::capability::{Names, Versions};
 use crate::clock::Timestamp;
+use crate::delivery::{Delivery, How};
 use crate::egress::Policy;
 use crate::labels::Labels;
 use crate::limits;
@@ -16,6 +17,7 @@ pub use crate::reference::{InvalidUri, ProfileRef, Reference, SecretUri};
 use crate::schema;
 use crate::scope::Owner;
 use crate::text;
+use crate::workload::Workload;
 
 /// A Sealed Identity profile of a project or of the system scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,11 @@ pub struct Content {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(with = "schema::SecretReferences"))]
     pub secrets: BTreeMap<String, Reference>,
+    /// How values of secrets are delivered: in their environment variable unless this says
+    /// otherwise. Of a key that a lower level sets, this can say `egress` and nothing else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::Deliveries"))]
+    pub delivery: BTreeMap<String, Delivery>,
     /// Tombstones: keys of lower levels that this profile removes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::tombstones"))]
@@ -56,6 +63,9 @@ pub struct Content {
     /// The workflows that may use it. Empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
+    /// Whether only runs of registered workflows may use it. Then `allowed_workflows` names those.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub registered_only: bool,
     /// The secrets that each tool sees. Absent: every tool sees all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
@@ -63,6 +73,10 @@ pub struct Content {
     /// Absent: this profile leaves it to the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Policy>,
+    /// Who a step may prove itself to, by tokens of the control plane. Levels narrow each other.
+    /// Absent: this profile leaves it to the others, and if none says, a step gets no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Workload>,
 }
 
 /// A rule that a profile breaks.
@@ -106,6 +120,7 @@ impl Content {
             }
             check_reference(reference, owner).map_err(|message| invalid(&field, message))?;
         }
+        self.check_delivery()?;
         self.check_tombstones()?;
         if self.allowed_workflows.len() > limits::WORKFLOWS {
             return Err(invalid(
@@ -118,7 +133,51 @@ impl Content {
                 .check()
                 .map_err(|message| invalid("egress", message))?;
         }
+        if let Some(identity) = &self.identity {
+            identity
+                .check()
+                .map_err(|message| invalid("identity.audiences", message))?;
+        }
         self.tools.as_ref().map_or(Ok(()), check_tools)
+    }
+
+    fn check_delivery(&self) -> Result<(), InvalidProfile> {
+        let bound = self.delivery.values().filter_map(Delivery::at_egress);
+        if bound.count() > limits::EGRESS_SECRETS || self.delivery.len() > limits::SECRETS {
+            let (bound, all) = (limits::EGRESS_SECRETS, limits::SECRETS);
+            let message = format!("{all} keys at most, and {bound} of them `egress`");
+            return Err(invalid("delivery", message));
+        }
+        for (key, delivery) in &self.delivery {
+            let field = below("delivery", key);
+            check_key(&field, key)?;
+            if self.remove.contains(key) || self.env.contains_key(key) {
+                let message = format!("this profile has no secret `{key}`; name one of `secrets`");
+                return Err(invalid(&field, message));
+            }
+            let bound = delivery.at_egress();
+            if bound.is_none() && !self.secrets.contains_key(key) {
+                let message = format!(
+                    "this profile does not set `{key}`, so it can only make its delivery stricter: write `egress`, or name one of `secrets`"
+                );
+                return Err(invalid(&field, message));
+            }
+            delivery
+                .check()
+                .map_err(|message| invalid(&field, message))?;
+            let Some(How::Sigv4(by)) = bound.map(|bound| &bound.how) else {
+                continue;
+            };
+            let id = &by.access_key_id;
+            let of_id = self.delivery.get(id).and_then(Delivery::at_egress);
+            if self.secrets.contains_key(id) && of_id.is_none() {
+                let message = format!(
+                    "`{id}` is a secret that the step sees: deliver it at egress as well, or set it in `env`"
+                );
+                return Err(invalid(&field, message));
+            }
+        }
+        Ok(())
     }
 
     fn check_tombstones(&self) -> Result<(), InvalidProfile> {
@@ -153,6 +212,23 @@ fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
                 return Err(format!("the secret's name must start with `{prefix}`"));
             }
         }
+        Names::Mounted => {
+            let owner = owner.name();
+            if name.split('/').nth(1) != Some(owner) || name.split('/').nth(2).is_none() {
+                return Err(format!(
+                    "the second part of the secret's name must be `{owner}`, as in `{}://MOUNT/{owner}/PATH`",
+                    scheme.name
+                ));
+            }
+        }
+        Names::OfLogin => {
+            if matches!(owner, Owner::System) {
+                return Err(format!(
+                    "system profiles cannot use `{}`: its names have no owner, so the workers of every project would need to read them",
+                    scheme.name
+                ));
+            }
+        }
         Names::SystemApart => {
             if name.starts_with("system/") != matches!(owner, Owner::System) {
                 return Err(
@@ -167,7 +243,11 @@ fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
             "pin the version, as in `{}`: {because}",
             scheme.reference_form()
         )),
-        Versions::Pinned { .. } | Versions::Described => Ok(()),
+        Versions::None { because } if reference.version.is_some() => Err(format!(
+            "leave the version out, as in `{}`: {because}",
+            scheme.form
+        )),
+        Versions::Pinned { .. } | Versions::Described | Versions::None { .. } => Ok(()),
     }
 }
 
@@ -258,12 +338,17 @@ mod tests {
         ))
     }
 
-    fn refused(uri: &str, owner: &Owner) -> bool {
-        let secrets = BTreeMap::from([("API_KEY".to_owned(), uri.parse().expect("a reference"))]);
-        let content = Content {
+    /// A profile with this reference, if it is one.
+    fn profile_with(reference: &str) -> Option<Content> {
+        let secrets = BTreeMap::from([("API_KEY".to_owned(), reference.parse().ok()?)]);
+        Some(Content {
             secrets,
             ..Content::default()
-        };
+        })
+    }
+
+    fn refused(uri: &str, owner: &Owner) -> bool {
+        let content = profile_with(uri).expect("a reference");
         match content.check(owner) {
             Ok(()) => false,
             Err(error) => {
@@ -290,6 +375,33 @@ mod tests {
         for foreign in ["aws-sm://sealfleet/finance/crm#k", "builtin://x@1"] {
             assert!(refused(foreign, &Owner::System), "{foreign}");
         }
+        // Of stores that workers log in to.
+        let id = "bitwarden://6bb8a2a4-6a4b-4751-a310-af9601317f2d@2026-01-02T03-04-05Z";
+        for (reference, own, of_system) in [
+            ("vault://kv/healthcare/crm#k@1", true, false),
+            ("vault://kv/system/crm#k@1", false, true),
+            ("vault://kv/finance/crm#k@1", false, false),
+            ("vault://healthcare/crm#k@1", false, false),
+            ("vault://healthcare/healthcare#k@1", false, false),
+            ("vault://kv/healthcare/crm@1", false, false),
+            ("vault://kv/healthcare/crm#k", false, false),
+            ("onepassword://healthcare/crm/token@3", true, false),
+            ("onepassword://finance/crm/token@3", false, false),
+            ("onepassword://system/crm/token@3", false, true),
+            (id, true, false),
+            (
+                "bitwarden://6bb8a2a4-6a4b-4751-a310-af9601317f2d",
+                false,
+                false,
+            ),
+        ] {
+            let accepted = |owner: &Owner| {
+                let content = profile_with(reference);
+                content.is_some_and(|content| content.check(owner).is_ok())
+            };
+            assert_eq!(accepted(&healthcare()), own, "{reference}");
+            assert_eq!(accepted(&Owner::System), of_system, "{reference}");
+        }
     }
 
     #[test]
@@ -299,6 +411,51 @@ mod tests {
             "builtin://crm@0198c0de-0000-7000-8000-00000000000a",
             &healthcare()
         ));
+    }
+
+    #[test]
+    fn a_delivery_is_of_a_secret() {
+        let content = |json: &str| -> Content { serde_json::from_str(json).expect("a content") };
+        let checked = |delivery: &str| {
+            let own = r#""KEY_ID":"AKIDEXAMPLE""#;
+            let secrets = r#""K":"builtin://k@1","ID":"builtin://id@1""#;
+            content(&format!(
+                r#"{{"env":{{{own}}},"secrets":{{{secrets}}},"remove":["GONE"],"delivery":{{{delivery}}}}}"#
+            ))
+            .check(&healthcare())
+        };
+        let bound = |key: &str, how: &str| {
+            format!(r#""{key}":{{"egress":{{"to":[{{"host":"a.example"}}],"how":{how}}}}}"#)
+        };
+        let signed = |id: &str| format!(r#"{{"sigv4":{{"access_key_id":"{id}"}}}}"#);
+        for good in [
+            r#""K":"file""#.to_owned(),
+            r#""K":"env""#.to_owned(),
+            bound("K", r#""header""#),
+            bound("K", &signed("KEY_ID")),
+            bound("OF_A_LOWER_LEVEL", r#""header""#),
+        ] {
+            assert_eq!(checked(&good), Ok(()), "{good}");
+        }
+        for bad in [
+            r#""OF_A_LOWER_LEVEL":"file""#.to_owned(),
+            r#""OF_A_LOWER_LEVEL":"env""#.to_owned(),
+            bound("KEY_ID", r#""header""#),
+            bound("GONE", r#""header""#),
+            bound("K", &signed("ID")),
+            r#""K":{"egress":{"to":[]}}"#.to_owned(),
+        ] {
+            let error = checked(&bad).expect_err(&bad);
+            assert!(error.field.starts_with("delivery."), "{bad}: {error:?}");
+        }
+        let many = |most: usize| {
+            let all: Vec<String> = (0..most)
+                .map(|at| bound(&format!("K{at}"), r#""header""#))
+                .collect();
+            checked(&all.join(","))
+        };
+        assert_eq!(many(limits::EGRESS_SECRETS), Ok(()));
+        assert!(many(limits::EGRESS_SECRETS + 1).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::capability::{SCHEMES, Scheme};
+use crate::capability::{Keyed, SCHEMES, Scheme};
 use crate::limits;
 use crate::names::ProfileName;
 
@@ -79,9 +79,9 @@ impl SecretUri {
             .iter()
             .find(|known| known.name == scheme)
             .ok_or(InvalidUri::Scheme)?;
-        let (name, key) = match rest.split_once('#') {
-            Some((name, key)) if scheme.keyed => (name, Some(key)),
-            None => (rest, None),
+        let (name, key) = match (rest.split_once('#'), scheme.keyed) {
+            (Some((name, key)), Keyed::Maybe | Keyed::Always) => (name, Some(key)),
+            (None, Keyed::Maybe | Keyed::Never) => (rest, None),
             _ => return Err(InvalidUri::Form(scheme.form)),
         };
         if is_path(name) && key.is_none_or(|key| is_path(key) && !key.contains('/')) {

@@ -7,7 +7,7 @@
 //! replaces the key by another secret, the sandbox does not hold the revoked one, and the
 //! revocation does not apply.
 //!
-//! Only [`revoked`] decides. Enqueue, claim, dispatch, start and fan-out all call it.
+//! Only [`all_revoked`] decides. Enqueue, claim, dispatch, start, heartbeat and fan-out all ask it.
 
 use serde::{Deserialize, Serialize};
 
@@ -83,7 +83,12 @@ impl Revocation {
 /// The first secret of `identity` that a revocation in `active` covers.
 #[must_use]
 pub fn revoked(identity: &Identity, active: &[Revocation]) -> Option<Revoked> {
-    identity.secrets.iter().find_map(|secret| {
+    all_revoked(identity, active).next()
+}
+
+/// All secrets of `identity` that a revocation in `active` covers.
+pub fn all_revoked(identity: &Identity, active: &[Revocation]) -> impl Iterator<Item = Revoked> {
+    identity.secrets.iter().filter_map(|secret| {
         let by = active
             .iter()
             .find(|revocation| revocation.lifted.is_none() && revocation.covers(secret))?;
@@ -113,7 +118,7 @@ pub struct FanOut {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub project: ProjectId,
-    /// The partition of the project's leases.
+    /// The partition of the project's leases, or, after the last of them, its approvals that wait.
     pub shard: u8,
     /// The last row that was read, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +184,7 @@ mod tests {
 
     fn holding(from: &str, key: &str, uri: &str) -> Identity {
         let secret = SecretRef {
+            delivery: crate::delivery::Delivery::Env,
             redact: true,
             name: key.to_owned(),
             uri: uri.parse().expect("a uri"),

@@ -10,19 +10,26 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::acl::Acl;
-use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
+use crate::approval::ApprovalId;
+use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, Keyed, SCHEMES};
 use crate::clock::Timestamp;
-use crate::egress::{HostName, HostPattern};
+use crate::delivery::Delivery;
+use crate::egress::{HostName, HostPattern, Method, PathPattern};
 use crate::hash::ContentHash;
 use crate::ids::{
-    EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
+    ContainmentId, EnrolmentKeyId, EventId, FanOutId, IdentityTokenId, RevocationId, RunId,
+    TokenId, UploadId, WorkerId,
 };
 use crate::inputs::Content;
 use crate::labels::Labels;
 use crate::limits;
-use crate::names::{PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
+use crate::names::{
+    ParameterName, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName,
+};
 use crate::reference::{ProfileRef, Reference, SecretUri};
 use crate::text::Line;
+use crate::workflow::VARIABLE;
+use crate::workload::Audience;
 
 const HYPHENED: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 const UNDERSCORED: &str = "^[a-z][a-z0-9_-]*$";
@@ -41,10 +48,10 @@ pub const TEXT: &str =
 /// The pattern of an address of any scheme.
 fn uri() -> String {
     let forms = SCHEMES.map(|scheme| {
-        let key = if scheme.keyed {
-            format!("(#{PART})?")
-        } else {
-            String::new()
+        let key = match scheme.keyed {
+            Keyed::Never => String::new(),
+            Keyed::Maybe => format!("(#{PART})?"),
+            Keyed::Always => format!("#{PART}"),
         };
         format!("{}://{PART}(/{PART})*{key}", scheme.name)
     });
@@ -84,12 +91,20 @@ text! {
     ProfileName "The name of a Sealed Identity profile.", HYPHENED, 48, "crm";
     StepId "The id of a step, unique in its run.", UNDERSCORED, 32, "main";
     WorkflowName "The name of a workflow: the kind of work that a run does.", UNDERSCORED, 48, "billing";
+    ParameterName "The name of a parameter of a registered workflow.", UNDERSCORED, 48, "ticket";
+    ApprovalId "What an approval decides on: a version of a workflow, a worker, or a step.",
+        r"^(workflow:[a-z][a-z0-9_-]*@[1-9][0-9]{0,9}|worker:wrk_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|step:run_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[a-z][a-z0-9_-]*)$", 80, "workflow:nightly@3";
     ToolName "The name of a tool that a step runs, such as a CLI agent.", UNDERSCORED, 48, "codex";
     ProfileRef "The name of a profile of the project, or `system/NAME` for one of the system scope.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
     HostPattern "A DNS name, `*.NAME` for every name below it, or an IP address.",
         r"^((\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]{2,45}\]?)$", 255, "api.example.com";
+    Audience "Who an identity token is for: the `aud` of a JWT.",
+        r"^[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+$", limits::AUDIENCE_BYTES, "https://vault.example.com";
     HostName "A DNS name or an IP address.",
         r"^(([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|[0-9]{1,3}(\.[0-9]{1,3}){3}|\[?[0-9A-Fa-f:.]{2,45}\]?)$", 255, "api.example.com";
+    Method "An HTTP method in capitals.", "^(?!CONNECT$)[A-Z][A-Z0-9_-]*$", limits::METHOD_BYTES, "GET";
+    PathPattern "A path, or `/v1/*` for every path that begins with `/v1/`.",
+        r#"^/([!"$-)+-:<->@-\[\]-~]*|([!"$-)+-:<->@-\[\]-~]*/)?\*)$"#, limits::EGRESS_PATH_BYTES, "/v1/messages";
     SecretUri "The address of a secret, never its value.",
         format!("^{}$", uri()), limits::URI_BYTES, EXAMPLE_URI;
     Reference "The address of a secret, never its value. `@VERSION` pins it to a version. `?redact=false` leaves the value in the step's output.",
@@ -124,6 +139,8 @@ id! {
     RevocationId "rev" "A revocation's id.";
     FanOutId "fan" "The id of a hard revocation's fan-out.";
     UploadId "upl" "An upload's id.";
+    ContainmentId "con" "The id of a containment: an incident in which all work of a project was stopped.";
+    IdentityTokenId "idt" "An identity token's id: its `jti`.";
 }
 
 impl JsonSchema for Timestamp {
@@ -200,6 +217,8 @@ pub struct Env;
 pub struct Files;
 /// Stands for a map of secret references by environment variable.
 pub struct SecretReferences;
+/// Stands for a map of deliveries by environment variable.
+pub struct Deliveries;
 /// Stands for the name of a step's state, as [`crate::step::StepState::name`] writes it.
 pub struct StepState;
 
@@ -207,7 +226,7 @@ schemas! {
     StepState |_| json_schema!({
         "description": "Where a step stands.",
         "type": "string",
-        "enum": ["blocked", "queued", "leased", "running", "succeeded", "failed", "aborted", "dead"],
+        "enum": ["blocked", "waiting", "queued", "leased", "running", "succeeded", "failed", "aborted", "dead"],
     });
     Env |_| json_schema!({
         "description": "Plain environment variables.",
@@ -236,6 +255,14 @@ schemas! {
         "additionalProperties": generator.subschema_for::<Reference>(),
         "maxProperties": limits::SECRETS,
         "examples": [{ "CRM_KEY": EXAMPLE_URI }],
+    });
+    Deliveries |generator| json_schema!({
+        "description": "How secrets are delivered, by environment variable.",
+        "type": "object",
+        "propertyNames": env_key(),
+        "additionalProperties": generator.subschema_for::<Delivery>(),
+        "maxProperties": limits::SECRETS,
+        "examples": [{ "CRM_KEY": "file" }],
     });
     // A list may name a key twice.
     Acl |generator| json_schema!({
@@ -270,6 +297,61 @@ schemas! {
         "maxProperties": limits::LABELS,
         "examples": [{ "region": "eu" }],
     });
+}
+
+/// Texts that a parameter's schema names.
+pub fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "pattern": TEXT } })
+}
+
+/// A schema within the schema of a parameter. No reference to that: not every reader of a document
+/// expects one that leads to itself.
+pub fn inner_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "properties": { "type": { "type": "string", "enum": ["string", "integer", "number", "boolean", "array", "object"] } },
+        "required": ["type"],
+    })
+}
+
+/// The same, of each member of an object.
+pub fn inner_schemas(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "type": "string", "pattern": TEXT },
+        "additionalProperties": inner_schema(generator),
+    })
+}
+
+/// Values of parameters by name.
+pub fn parameters(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "type": "string", "pattern": UNDERSCORED },
+        "additionalProperties": true,
+        "maxProperties": limits::PARAMETERS,
+        "examples": [{ "ticket": "T-1" }],
+    })
+}
+
+/// A file that a parameter goes to.
+pub fn parameter_file(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "pattern": PATH, "minLength": 1, "maxLength": limits::PATH_BYTES, "examples": ["ticket.json"] })
+}
+
+/// A variable that a parameter goes to.
+pub fn parameter_variable(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "pattern": format!("^{VARIABLE}[A-Za-z0-9_]*$"), "maxLength": 128, "examples": [format!("{VARIABLE}TICKET")] })
+}
+
+/// A reason that may be left out.
+pub fn optional_reason(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::REASON_BYTES, "pattern": LINE })
+}
+
+/// A line for people that may be left out.
+pub fn note(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::REASON_BYTES, "pattern": LINE })
 }
 
 /// Sandbox backends of a worker.
@@ -433,9 +515,36 @@ pub fn resolved(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// What stores call requests, by environment variable.
+pub fn store_request_ids(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "type": "string", "pattern": LINE },
+        "additionalProperties": { "type": "string", "pattern": LINE, "maxLength": limits::STORE_REQUEST_ID_BYTES },
+        "maxProperties": limits::CASCADE_SECRETS,
+    })
+}
+
 /// The name of an environment variable.
 pub fn env_name(_: &mut SchemaGenerator) -> Schema {
     env_key()
+}
+
+/// The methods of an egress rule.
+pub fn methods(generator: &mut SchemaGenerator) -> Schema {
+    let method = generator.subschema_for::<Method>();
+    json_schema!({ "type": "array", "items": method, "minItems": 1, "maxItems": limits::EGRESS_METHODS })
+}
+
+/// The paths that a secret may be sent to.
+pub fn path(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<PathPattern>()
+}
+
+/// The paths of an egress rule.
+pub fn paths(generator: &mut SchemaGenerator) -> Schema {
+    let path = generator.subschema_for::<PathPattern>();
+    json_schema!({ "type": "array", "items": path, "minItems": 1, "maxItems": limits::EGRESS_MET_PATHS })
 }
 
 /// How a step failed, in words.

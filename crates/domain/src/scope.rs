@@ -130,9 +130,22 @@ impl ProjectScope {
     /// # Errors
     /// When the name is not that of a project's execution role.
     pub fn of_execution_role(prefix: &NamePrefix, name: &str) -> Result<Self, NoScope> {
+        Self::of_role(prefix, name, "--execution")
+    }
+
+    /// The scope of a call, as above: `PREFIX-PROJECT--reader`, with which a worker's sandbox
+    /// fetches its secrets.
+    ///
+    /// # Errors
+    /// When the name is not that of a project's reader role.
+    pub fn of_reader_role(prefix: &NamePrefix, name: &str) -> Result<Self, NoScope> {
+        Self::of_role(prefix, name, "--reader")
+    }
+
+    fn of_role(prefix: &NamePrefix, name: &str, purpose: &str) -> Result<Self, NoScope> {
         name.strip_prefix(prefix.as_str())
             .and_then(|rest| rest.strip_prefix('-'))
-            .and_then(|rest| rest.strip_suffix("--execution"))
+            .and_then(|rest| rest.strip_suffix(purpose))
             .and_then(|project| project.parse().ok())
             .map(Self)
             .ok_or_else(|| NoScope(name.to_owned()))
@@ -237,9 +250,14 @@ mod tests {
             "sealfleet-a--sandbox",
             "other-a--execution",
             "sealfleet---execution",
+            "sealfleet-a--reader",
         ] {
             assert!(of(bad).is_err(), "{bad}");
         }
+        let of = |name| ProjectScope::of_reader_role(&NamePrefix::default(), name);
+        let scope = of("sealfleet-a--reader").expect("valid");
+        assert_eq!(scope.project().as_str(), "a");
+        assert!(of("sealfleet-a--execution").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Steps: their work, their state, and their holder.
 //!
 //! `Blocked -> Queued -> Leased{fence} -> Running{fence} -> Succeeded | Failed | Aborted | Dead`.
+//! One that needs an approval is `Waiting` before it is `Queued`.
 //! `run` moves steps between these states, since one step's move depends on the others.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{Agent, Usd};
+use crate::approval::Needed;
 use crate::artifact::Artifact;
+use crate::audit::Text;
 pub use crate::capability::Mode;
 use crate::clock::Timestamp;
 use crate::command::Word;
@@ -21,6 +24,7 @@ use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
 use crate::revocation::Revoked;
 use crate::text::one_line;
+use crate::usage::Size;
 
 /// How a step starts when its identity has changed since it was enqueued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +86,9 @@ pub struct StepSpec {
     /// What it is to leave behind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// Whether somebody has to approve it before it is queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Needed>,
     /// How it starts when its identity has changed since.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,
@@ -89,7 +96,7 @@ pub struct StepSpec {
     pub timeout_seconds: u32,
     /// How often it may be tried when a worker is lost.
     pub max_attempts: u32,
-    /// Seconds that it may wait to be claimed.
+    /// Seconds that it may wait to be claimed; and, before that, to be approved.
     pub ttl_seconds: u32,
 }
 
@@ -154,6 +161,9 @@ pub struct Hold {
     /// Its sandbox's handle, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
+    /// The size of its sandbox, where the control plane launched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
     /// The identity that its sandbox starts with, where it differs from the one at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Box<Identity>>,
@@ -165,6 +175,11 @@ pub struct Hold {
 pub enum StepState {
     /// Waits for steps that it needs.
     Blocked,
+    /// Waits to be approved.
+    Waiting {
+        /// When its time for that is over.
+        until: Timestamp,
+    },
     /// Waits to be claimed.
     Queued {
         /// Since when; its time to live counts from here.
@@ -404,6 +419,13 @@ pub enum AbortReason {
     },
     /// The run held a secret that was revoked.
     Revoked(Revoked),
+    /// Somebody who had to approve it denied.
+    ApprovalDenied {
+        /// Why, in their words.
+        reason: Text,
+    },
+    /// Nobody approved it in its time to live.
+    ApprovalExpired,
 }
 
 /// Why a step was given up.
@@ -508,6 +530,7 @@ impl StepState {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
+            Self::Waiting { .. } => "waiting",
             Self::Queued { .. } => "queued",
             Self::Leased(_) => "leased",
             Self::Running(_) => "running",
@@ -535,7 +558,11 @@ impl StepState {
             | Self::Failed { at, .. }
             | Self::Aborted { at, .. }
             | Self::Dead { at, .. } => Some(*at),
-            Self::Blocked | Self::Queued { .. } | Self::Leased(_) | Self::Running(_) => None,
+            Self::Blocked
+            | Self::Waiting { .. }
+            | Self::Queued { .. }
+            | Self::Leased(_)
+            | Self::Running(_) => None,
         }
     }
 

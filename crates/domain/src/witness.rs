@@ -2,9 +2,9 @@
 //! reports.
 //!
 //! The control plane records in its trail what it released. The backend records independently what
-//! was read. A release explains a read under two conditions: the execution role of the secret's
-//! project made the read for a sandbox, and the sandbox's claim was released this secret in this
-//! version shortly before. Any other read stays unexplained: by a person, by another role, by
+//! was read. A release explains a read under two conditions: a role of the secret's project that
+//! reads for sandboxes alone made the read, and the sandbox's claim was released this secret in
+//! this version shortly before. Any other read stays unexplained: by a person, by another role, by
 //! another project's sandbox, or by a sandbox without a claim.
 
 use serde::{Deserialize, Serialize};
@@ -24,9 +24,10 @@ pub const LATEST_SECONDS: i64 = 30 * 60;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Unexplained {
-    /// A person, a service or another role read it, not an execution role of a project.
+    /// A person, a service or another role read it, neither an execution role nor a reader role of
+    /// a project.
     NotAnExecutionRole,
-    /// The execution role of another project read it.
+    /// The role of another project read it.
     OtherProject,
     /// It was read in a batch request. No part of Sealfleet sends one.
     InABatch,
@@ -43,8 +44,12 @@ pub enum Unexplained {
     NotReleased,
     /// It was read before it was released.
     BeforeRelease,
-    /// It was read long after its release, or after the sandbox's command had started.
+    /// It was read long after its release, after the sandbox's command had started, or after its
+    /// claim was over.
     LongAfterRelease,
+    /// A reader role read it in a session whose source identity is no token that the control plane
+    /// issued for reads of that project's secrets.
+    UnknownToken,
 }
 
 /// A read that needs an explanation.
@@ -118,6 +123,7 @@ mod tests {
 
     fn released(at: Timestamp) -> Release {
         let secrets = vec![SecretRef {
+            delivery: crate::delivery::Delivery::Env,
             redact: true,
             name: "TOKEN".to_owned(),
             uri: "builtin://crm".parse().expect("a reference"),

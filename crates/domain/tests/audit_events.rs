@@ -229,7 +229,7 @@ These changes write no entry:
 - the time at which `sweep` looks again, and a queue message that is sent again
 - the progress of a fan-out
 - a task definition that is remembered, and the end of a task that belongs to no step
-- expiry: of an idempotency key after a day, and of a worker that nobody approved within a day
+- expiry: of an idempotency key after a day, and of the row of a worker whose request for approval has expired
 
 Read entries with `GET /v1/audit` (parameters `run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by
 cursor) and `GET /v1/audit/{event_id}`, or with `sealfleet audit list | follow | show`. One event must match `type`, `profile`

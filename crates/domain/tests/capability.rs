@@ -7,8 +7,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use sealfleet_domain::capability::{
-    AWS_SM, BACKENDS, Carries, Egress, FARGATE, HOSTS, Host, Mode, Names, SCHEMES, Scheme, Versions,
+    AWS_SM, BACKENDS, Carries, Egress, FARGATE, HOSTS, Host, Keyed, Mode, Names, SCHEMES, Scheme,
+    Versions,
 };
+use sealfleet_domain::delivery::Kind;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::{Owner, Reference, SecretUri};
@@ -42,18 +44,19 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
 
 ## Pools
 
-| `kind` | what runs a sandbox | execution modes | secrets | what a step is brought beside its own text | what comes out of a step | network of a sandbox | CPU units and MiB |
-|---|---|---|---|---|---|---|---|
+| `kind` | what runs a sandbox | execution modes | secrets | [delivery](guides/delivery.md) | what a step is brought beside its own text | what comes out of a step | network of a sandbox | CPU units and MiB |
+|---|---|---|---|---|---|---|---|---|
 "
     .to_owned();
     for host in HOSTS {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} | {} | {} |",
             host.kind,
             host.runs,
             listed(host.modes, |mode| format!("`{mode}`")),
             listed(host.schemes, |scheme| format!("`{}://`", scheme.name)),
+            listed(host.delivers, |kind| format!("`{}`", kind.text())),
             brought(host),
             host.out,
             listed(host.egress, network),
@@ -67,7 +70,8 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
     }
     text.push_str(
         "
-1,024 CPU units are one virtual CPU. Where a pool has several networks, whoever runs the worker chooses what it lends.
+1,024 CPU units are one virtual CPU. Where a pool has several networks, whoever runs the worker chooses what it
+lends; on Fargate the profiles of a step choose.
 
 ## Sandbox backends of workers
 
@@ -101,12 +105,21 @@ label `sandbox.backend`, and for a variant of its image, of those that the worke
             Versions::Described => {
                 "asked at each enqueue and start; a profile may pin another".to_owned()
             }
+            Versions::None { because } => format!("none: {because}, so no rotation is seen"),
             Versions::Pinned { because } => format!("pinned by the profile: {because}"),
         };
         let (own, system) = match scheme.names {
             Names::Prefixed(prefix) => (
                 format!("`{prefix}PROJECT/…`"),
                 format!("`{prefix}system/…`"),
+            ),
+            Names::Mounted => (
+                "`MOUNT/PROJECT/…`".to_owned(),
+                "`MOUNT/system/…`".to_owned(),
+            ),
+            Names::OfLogin => (
+                "what the login of its workers reads".to_owned(),
+                "none".to_owned(),
             ),
             Names::SystemApart => ("all but `system/…`".to_owned(), "`system/…`".to_owned()),
         };
@@ -151,7 +164,7 @@ static TOY: Scheme = Scheme {
     name: "toy",
     backend: "a box",
     form: "toy://NAME#KEY",
-    keyed: true,
+    keyed: Keyed::Always,
     versions: Versions::Pinned {
         because: "a box has no door",
     },
@@ -167,6 +180,7 @@ static BOX: Host = Host {
     carries: &[],
     schemes: &[&TOY],
     egress: &[Egress::None],
+    delivers: &[Kind::Env],
     sizes: &[],
     backends: &[],
 };
@@ -198,6 +212,7 @@ fn a_new_scheme_is_one_row() {
     );
     assert_eq!(checked(Some("1")), Ok(()));
     let secret = SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: "KEY".to_owned(),
         uri: uri.clone(),

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Handle, Outcome, RequeueReason, StartCause};
 use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::usage::{Ran, Size};
 use sealfleet_domain::{ProjectScope, Timestamp};
 
 /// What the sandboxes of one pool and one set of secrets have in common. Two equal ones are
@@ -26,6 +27,9 @@ pub struct Template {
     pub memory_mib: u32,
     /// The secrets that the host injects, by reference and version.
     pub secrets: Vec<SecretRef>,
+    /// Whether an egress proxy runs beside the command, with those of the secrets that are
+    /// delivered at egress.
+    pub proxy: bool,
 }
 
 /// What became of a launch.
@@ -165,51 +169,16 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// What it has used when it is gone, or would have if it stopped `now`. `None`: it never ran.
+    /// For how long it ran when it is gone, or would have if it stopped `now`. `None`: it never
+    /// ran.
     #[must_use]
-    pub fn usage(&self, now: Timestamp) -> Option<Usage> {
+    pub fn ran(&self, now: Timestamp) -> Option<Ran> {
         let ((cpu, memory_mib), started_at) = (self.size?, self.started_at?);
-        Some(Usage {
-            cpu,
-            memory_mib,
+        Some(Ran {
+            size: Size { cpu, memory_mib },
             started_at,
             stopped_at: self.stopped_at.unwrap_or(now),
         })
-    }
-}
-
-/// What a sandbox was given, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU units, 1,024 for each virtual CPU.
-    pub cpu: u32,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// When its command started.
-    pub started_at: Timestamp,
-    /// When it stopped.
-    pub stopped_at: Timestamp,
-}
-
-impl Usage {
-    /// Seconds times virtual CPUs.
-    #[must_use]
-    pub fn vcpu_seconds(&self) -> f64 {
-        self.seconds() * f64::from(self.cpu) / 1024.0
-    }
-
-    /// Seconds times gigabytes of 1,024 MiB.
-    #[must_use]
-    pub fn gb_seconds(&self) -> f64 {
-        self.seconds() * f64::from(self.memory_mib) / 1024.0
-    }
-
-    fn seconds(&self) -> f64 {
-        let millis = self
-            .stopped_at
-            .millis_since(self.started_at)
-            .clamp(0, i64::from(u32::MAX));
-        u32::try_from(millis).map_or(0.0, f64::from) / 1000.0
     }
 }
 

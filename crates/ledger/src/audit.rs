@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
-use sealfleet_domain::{EventId, Owner, ProfileRef, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{ContainmentId, EventId, Owner, ProfileRef, ProjectScope, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -41,6 +41,8 @@ pub struct AuditFilter {
     pub run_id: Option<RunId>,
     /// Only entries by this actor, as `kind:id`, or by whoever has this id.
     pub actor: Option<String>,
+    /// Only entries that are part of this containment.
+    pub containment_id: Option<ContainmentId>,
     /// Only entries with an event that matches.
     pub event: EventFilter,
     /// Start, inclusive.
@@ -97,6 +99,8 @@ struct EntryRow {
     actor: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    containment: Option<ContainmentId>,
     events: Vec<Event>,
 }
 
@@ -116,6 +120,7 @@ impl AuditFilter {
         Self {
             run_id: None,
             actor: None,
+            containment_id: None,
             event: EventFilter::default(),
             from,
             to,
@@ -126,7 +131,10 @@ impl AuditFilter {
 
     /// Whether most entries may not match.
     fn is_narrow(&self) -> bool {
-        self.run_id.is_some() || self.actor.is_some() || self.event != EventFilter::default()
+        self.run_id.is_some()
+            || self.actor.is_some()
+            || self.containment_id.is_some()
+            || self.event != EventFilter::default()
     }
 
     fn matches(&self, entry: &AuditEntry) -> bool {
@@ -139,10 +147,14 @@ impl AuditFilter {
             .actor
             .as_ref()
             .is_none_or(|actor| is_by(&entry.actor, actor));
+        let containment = self
+            .containment_id
+            .is_none_or(|containment| entry.containment_id == Some(containment));
         within
             && after
             && run
             && actor
+            && containment
             && entry.events.iter().any(|event| self.event.matches(event))
     }
 }
@@ -190,6 +202,7 @@ impl Ledger {
             at: Some(entry.at).filter(|at| *at != entry.event_id.made_at()),
             actor: entry.actor.clone(),
             run: entry.run_id,
+            containment: entry.containment_id,
             events: entry.events.clone(),
         };
         let rows: Vec<EntryRow> = std::iter::once(first).chain(more).map(stored).collect();
@@ -221,6 +234,7 @@ impl Ledger {
             project: trail.to_owned(),
             actor: actor.to_owned(),
             run_id,
+            containment_id: self.containment,
             events,
         };
         self.row_write(&entry, &[])
@@ -271,6 +285,7 @@ impl Ledger {
             project,
             actor: actor.to_owned(),
             run_id: None,
+            containment_id: None,
             events,
         };
         let put = self.row_write(&entry, &[]).map_err(unwritten)?;
@@ -496,6 +511,7 @@ pub fn audit_entries_of_image(item: Item) -> Result<Vec<AuditEntry>, Error> {
             project: trail.to_owned(),
             actor: row.actor,
             run_id: row.run,
+            containment_id: row.containment,
             events: row.events,
         })
         .collect();
@@ -569,7 +585,7 @@ fn beyond(after: EventId) -> Timestamp {
 
 /// The smallest id with this time, of whatever version: a caller may ask for any.
 fn first_id(at: Timestamp) -> String {
-    id_of(at, 0, 0)
+    EventId::earliest(at).to_string()
 }
 
 /// The largest id with this time.

@@ -8,14 +8,14 @@
 //! checked. `docs/reference/intent-then-check.md` has the whole argument and the model that checks
 //! it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures_util::future::{join, try_join};
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::revocation::{Revocation, Revoked};
 use sealfleet_domain::run::{
     Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Lease, Outcome, Pace, Refusal, Run,
-    StepState,
+    SecretsRead, StepState,
 };
 use sealfleet_domain::{Owner, ProjectScope, RunId, StepId, WorkerId};
 
@@ -67,8 +67,8 @@ pub struct StartedSandbox<'a> {
     pub fence: Fence,
     /// What stops the sandbox.
     pub handle: Handle,
-    /// The version of each secret that the sandbox resolved, if it reports them.
-    pub resolved: &'a BTreeMap<String, String>,
+    /// What it reports of the secrets that it resolved.
+    pub read: &'a SecretsRead,
     /// Where its worker keeps its output, as `HOST:PATH`.
     pub output: Option<String>,
     /// Whether it sends output and result to the project's outputs, too.
@@ -373,7 +373,7 @@ impl Ledger {
             holder,
             fence,
             handle,
-            resolved,
+            read,
             output,
             uploads,
             pace,
@@ -391,7 +391,7 @@ impl Ledger {
                 Some(revoked) => run.abort_start(step_id, *fence, revoked.clone(), *pace, now),
                 None => {
                     let started =
-                        run.start(step_id, *holder, *fence, Some(handle.clone()), resolved)?;
+                        run.start(step_id, *holder, *fence, Some(handle.clone()), read)?;
                     if !started.events.is_empty() && (output.is_some() || *uploads) {
                         run.output_at(step_id, output.clone(), *uploads)?;
                     }
@@ -436,12 +436,6 @@ impl Ledger {
 fn may_start(ready: &StartedSandbox<'_>, run: &Run) -> Result<(), Refusal> {
     let handle = Some(ready.handle.clone());
     run.clone()
-        .start(
-            ready.step_id,
-            ready.holder,
-            ready.fence,
-            handle,
-            ready.resolved,
-        )
+        .start(ready.step_id, ready.holder, ready.fence, handle, ready.read)
         .map(drop)
 }

@@ -5,7 +5,7 @@
 //! reads the run itself and decides by its current state.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{ApprovalId, FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
 use crate::error::Error;
 use crate::keys;
@@ -24,6 +24,8 @@ pub enum Due {
     /// An unfinished fan-out.
     FanOut(Owner, FanOutId),
     Entry(WaitingEntry),
+    /// An approval whose time is over.
+    Approval(ProjectScope, ApprovalId),
 }
 
 /// A run that needs a visit.
@@ -42,6 +44,7 @@ impl Due {
             Self::Run(due) => due.scope.project().as_str(),
             Self::FanOut(owner, _) => owner.trail(),
             Self::Entry(entry) => &entry.trail,
+            Self::Approval(scope, _) => scope.project().as_str(),
         }
     }
 }
@@ -129,6 +132,9 @@ fn due_of(key: Key) -> Option<Due> {
             trail: trail.to_owned(),
             event_id: key.sk.parse().ok()?,
         }));
+    }
+    if let Some(scope) = keys::scope_of_approvals(&key.pk) {
+        return Some(Due::Approval(scope, key.sk.parse().ok()?));
     }
     Some(Due::Run(DueRun {
         scope: keys::scope_of_run(&key.pk)?,

@@ -63,23 +63,11 @@ impl Expression {
         placeholder
     }
 
-    /// The update expression of an addition.
-    fn addition(&mut self, attribute: &str, amount: i64, expires_at: Option<i64>) -> String {
-        let (name, value) = self.bind(attribute, AttributeValue::N(amount.to_string()));
-        let add = format!("ADD {name} {value}");
-        match expires_at {
-            None => add,
-            Some(at) => {
-                let (name, value) = self.bind("expires_at", AttributeValue::N(at.to_string()));
-                format!("SET {name} = {value} {add}")
-            }
-        }
-    }
-
     /// The update expression of edits.
     fn edits(&mut self, edits: Vec<(String, Edit)>) -> String {
         let mut set = Vec::new();
         let mut remove = Vec::new();
+        let mut add = Vec::new();
         for (attribute, edit) in edits {
             match edit {
                 Edit::Set(value) => {
@@ -94,13 +82,22 @@ impl Expression {
                     let (name, value) = self.bind(&attribute, AttributeValue::N(by.to_string()));
                     set.push(format!("{name}={name}+{value}"));
                 }
+                Edit::Add(amount) => {
+                    let amount = AttributeValue::N(amount.to_string());
+                    let (name, value) = self.bind(&attribute, amount);
+                    add.push(format!("{name} {value}"));
+                }
                 Edit::Remove => remove.push(self.name(&attribute)),
             }
         }
         let clause = |word: &str, parts: Vec<String>| {
             (!parts.is_empty()).then(|| format!("{word} {}", parts.join(",")))
         };
-        let clauses = [clause("SET", set), clause("REMOVE", remove)];
+        let clauses = [
+            clause("SET", set),
+            clause("REMOVE", remove),
+            clause("ADD", add),
+        ];
         clauses.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
@@ -243,17 +240,6 @@ impl Dynamo {
                     .build()
                     .map_err(malformed)?;
                 return Ok(item.delete(delete).build());
-            }
-            Write::Add {
-                key,
-                attribute,
-                amount,
-                expires_at,
-                only_if,
-            } => {
-                let mut condition = expression(&only_if);
-                let change = condition.addition(attribute, amount, expires_at);
-                (key, condition, change)
             }
             Write::Update {
                 key,

@@ -9,14 +9,15 @@ use sealfleet_domain::limits;
 use sealfleet_domain::run::{Change, Run};
 use sealfleet_domain::{EventId, ProjectScope, RunId};
 
+use crate::approvals;
 use crate::entries::{self, Known};
 use crate::error::Error;
 use crate::identities::Hashes;
 use crate::keys;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, expiry};
 use crate::rows::{n, number, row, text, unwritten};
 use crate::run_rows::{PLAN_BYTES, new_row, plan_of};
-use crate::store::{Condition, Consistency, Item};
+use crate::store::{Condition, Consistency, Item, Table, Write};
 
 /// An idempotency key and a hash of the request that it stands for.
 #[derive(Clone, Debug)]
@@ -100,6 +101,7 @@ impl Ledger {
         idempotency: Option<&Idempotency>,
         actor: &str,
     ) -> Result<Enqueued, Error> {
+        let mut change = change.clone();
         let mut hashes = Hashes::default();
         if let Some(identity) = &run.identity {
             hashes.run = Some(self.keep_identity(scope, identity).await?);
@@ -111,7 +113,7 @@ impl Ledger {
         if let Some(idempotency) = idempotency {
             match self.name_run(scope, idempotency, run.run_id).await? {
                 Before::Nothing => {}
-                Before::Begun(run_id) => run.run_id = run_id,
+                Before::Begun(run_id) => (run, change) = run.renamed(run_id, change),
                 Before::Stored(before) => return Ok(Enqueued::Before(before)),
             }
         }
@@ -121,10 +123,17 @@ impl Ledger {
             after: (&run, &hashes),
         };
         let event_id = EventId::new(self.ids.as_ref(), now);
-        let entry = entries::element(event_id, actor, change.events.clone(), &known);
+        let by = (actor, self.containment);
+        let entry = entries::element(event_id, by, change.events, &known);
         let item = entry.and_then(|entry| new_row(scope, &run, plan, entry, change.first_look));
-        let item = item.map_err(unwritten)?;
-        if self.put_if(item, Condition::Absent).await? {
+        let mut writes = vec![Write::Put {
+            table: Table::Ledger,
+            item: item.map_err(unwritten)?,
+            only_if: Condition::Absent,
+        }];
+        let kept_until = expiry(now, self.run_days);
+        writes.extend(approvals::of_steps(scope, None, &run, kept_until).map_err(unwritten)?);
+        if self.write_if(writes).await? {
             return Ok(Enqueued::New(Box::new(run)));
         }
         // Another attempt at the same request, or our own, whose answer was lost.

@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::run::{Fence, Run};
-use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, Timestamp, ToolName};
+use sealfleet_domain::{ContainmentId, EventId, ProjectScope, RunId, StepId, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -74,12 +74,20 @@ enum SeenEvent {
         /// Versions that the sandbox reported, where they differ from the identity's.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         versions: BTreeMap<String, String>,
+        /// What the stores call the requests that read them, if they tell.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        store_request_ids: BTreeMap<String, String>,
     },
 }
 
-/// An entry as a run's row stores it: the id without its prefix, the actor and the events.
+/// An entry as a run's row stores it: the id, the actor and the events, and what it is part of.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct StoredEntry(EventId, String, Vec<Stored>);
+pub(crate) struct StoredEntry(
+    EventId,
+    String,
+    Vec<Stored>,
+    #[serde(default, skip_serializing_if = "Option::is_none")] Option<ContainmentId>,
+);
 
 impl SeenEvent {
     const fn seen(&self) -> &Seen {
@@ -108,6 +116,7 @@ impl SeenEvent {
                 step_id,
                 fence,
                 mut versions,
+                mut store_request_ids,
                 ..
             } => {
                 let each = identity.secrets.into_iter();
@@ -115,6 +124,7 @@ impl SeenEvent {
                     step_id: step_id.clone(),
                     fence,
                     version: versions.remove(&secret.name).or(secret.version),
+                    store_request_id: store_request_ids.remove(&secret.name),
                     uri: secret.uri.to_string(),
                     profile: secret.from,
                     key: secret.name,
@@ -203,11 +213,19 @@ fn short_form(
             seen,
         },
         Event::SecretDecrypted { .. } => {
-            let mut versions = BTreeMap::new();
+            let (mut versions, mut store_request_ids) = (BTreeMap::new(), BTreeMap::new());
             for (event, secret) in events.iter().zip(&sees.secrets) {
-                let Event::SecretDecrypted { key, version, .. } = event else {
+                let Event::SecretDecrypted {
+                    key,
+                    version,
+                    store_request_id,
+                    ..
+                } = event
+                else {
                     return None;
                 };
+                let id = store_request_id.clone();
+                store_request_ids.extend(id.map(|id| (key.clone(), id)));
                 if let Some(version) = version.as_ref().filter(|_| *version != secret.version) {
                     versions.insert(key.clone(), version.clone());
                 }
@@ -217,6 +235,7 @@ fn short_form(
                 fence,
                 seen,
                 versions,
+                store_request_ids,
             }
         }
         _ => return None,
@@ -226,11 +245,11 @@ fn short_form(
 /// An entry as an element of a run's list.
 pub(crate) fn element(
     event_id: EventId,
-    actor: &str,
+    (actor, containment): (&str, Option<ContainmentId>),
     events: Vec<Event>,
     known: &Known<'_>,
 ) -> Result<AttributeValue, WriteError> {
-    let entry = StoredEntry(event_id, actor.to_owned(), known.store(events));
+    let entry = StoredEntry(event_id, actor.to_owned(), known.store(events), containment);
     Ok(AttributeValue::B(Blob::new(pack(&entry)?)))
 }
 
@@ -280,8 +299,11 @@ impl StoredEntry {
 
     /// The entry as it is stored, with names of its members.
     pub(crate) fn shown(self) -> Value {
-        let Self(event_id, actor, events) = self;
-        json!({ "event_id": event_id, "actor": actor, "events": events })
+        let Self(event_id, actor, events, containment_id) = self;
+        json!({
+            "event_id": event_id, "actor": actor, "events": events,
+            "containment_id": containment_id,
+        })
     }
 
     /// The whole entry.
@@ -291,7 +313,7 @@ impl StoredEntry {
         run_id: RunId,
         identities: &Identities,
     ) -> Result<AuditEntry, Error> {
-        let Self(event_id, actor, stored) = self;
+        let Self(event_id, actor, stored, containment_id) = self;
         let mut events = Vec::with_capacity(stored.len());
         for event in stored {
             match event {
@@ -309,6 +331,7 @@ impl StoredEntry {
             project: scope.project().to_string(),
             actor,
             run_id: Some(run_id),
+            containment_id,
             events,
         })
     }

@@ -1,6 +1,7 @@
 //! Why an operation of the ledger failed.
 
 use sealfleet_domain::ProfileRef;
+use sealfleet_domain::approval::Undecided;
 use sealfleet_domain::run::{Failure, Refusal};
 
 use crate::store::ReadError;
@@ -36,6 +37,9 @@ pub enum Error {
     StartRefused(Failure),
     #[error("all {0} slots are taken")]
     AtCapacity(u32),
+    /// A decision does not count.
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
     #[error("the row is `{0}`")]
     WrongState(&'static str),
     /// The number is the most bytes, packed.

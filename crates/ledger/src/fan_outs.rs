@@ -4,6 +4,10 @@
 //! read consistently, partition by partition. A lease that is written after its partition was read
 //! belongs to a claim that reads the revocations afterwards and ends itself.
 //!
+//! Steps that wait for approval have no lease, and release nothing. They are found by their rows
+//! in the inbox, so that nobody is asked to approve what could not start. One that begins to wait
+//! after the inbox was read is ended when somebody approves it.
+//!
 //! **Several workers** may share a fan-out. It has one position for each partition of leases, its
 //! [`Lane`]. A position is moved only from the one that was read, and only when everything before
 //! the new one is done. A worker that was overtaken goes on from where the other stands. The
@@ -19,10 +23,11 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::{StreamExt as _, stream};
+use sealfleet_domain::approval::Approval;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::revocation::{AbortedRun, Counts, FanOut, Finished, Place, Revocation};
 use sealfleet_domain::run::{Executor, Run, Step};
-use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{ApprovalId, FanOutId, Owner, ProjectScope, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -43,8 +48,8 @@ const KEPT_SECONDS: i64 = 7 * 24 * 3600;
 /// The attribute that marks a fan-out as unfinished.
 const OPEN: &str = "open";
 
-/// One of the partitions over which leases are spread, and how far a fan-out has come in it. A
-/// fan-out of the operators goes through this partition of every project.
+/// One of the partitions over which leases are spread, or what waits for approval, and how far a
+/// fan-out has come in it. A fan-out of the operators goes through this partition of every project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     pub partition: u8,
@@ -96,7 +101,7 @@ impl Ledger {
     /// When the tables do not answer.
     pub async fn place_after(&self, owner: &Owner, place: &Place) -> Result<Option<Place>, Error> {
         let shard = place.shard.saturating_add(1);
-        if shard < keys::SHARDS {
+        if shard < keys::PLACES {
             return Ok(Some(Place {
                 project: place.project.clone(),
                 shard,
@@ -144,7 +149,7 @@ impl Ledger {
             only: None,
         };
         let rows = self.store.query(&query, None).await?;
-        let mut lanes: Vec<Lane> = (0..keys::SHARDS)
+        let mut lanes: Vec<Lane> = (0..keys::PLACES)
             .map(|partition| Lane {
                 partition,
                 next: first.clone().map(|first| Place {
@@ -237,7 +242,8 @@ impl Ledger {
         }))
     }
 
-    /// A page of the runs in flight at `place` that hold an identity, each run once.
+    /// A page of the runs at `place` that hold an identity and are in flight, or of those that wait
+    /// for approval: each run once.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -247,6 +253,9 @@ impl Ledger {
         after: Option<&str>,
     ) -> Result<Page<(ProjectScope, RunId)>, Error> {
         let scope = ProjectScope::of_stored_row(place.project.clone());
+        if place.shard >= keys::SHARDS {
+            return self.waiting_for_approval(scope, after).await;
+        }
         let query = Query {
             table: Table::Ledger,
             pk: keys::leases_shard(&scope, place.shard),
@@ -261,6 +270,35 @@ impl Ledger {
         for item in rows.items {
             let (run_id, _) = from_item::<leases::LeaseRow>(item)?.of()?;
             if !runs.iter().any(|(_, seen)| *seen == run_id) {
+                runs.push((scope.clone(), run_id));
+            }
+        }
+        Ok(Page {
+            items: runs,
+            more_after: rows.more_after,
+        })
+    }
+
+    async fn waiting_for_approval(
+        &self,
+        scope: ProjectScope,
+        after: Option<&str>,
+    ) -> Result<Page<(ProjectScope, RunId)>, Error> {
+        let query = Query {
+            table: Table::Ledger,
+            pk: keys::pending_approvals(&scope),
+            range: Range::Prefix(keys::OF_STEPS.to_owned()),
+            backwards: false,
+            limit: PAGE,
+            consistent: true,
+            only: None,
+        };
+        let rows = self.store.query(&query, after).await?;
+        let mut runs = Vec::new();
+        for item in rows.items {
+            if let ApprovalId::Step { run_id, .. } = from_item::<Approval>(item)?.approval
+                && !runs.iter().any(|(_, seen)| *seen == run_id)
+            {
                 runs.push((scope.clone(), run_id));
             }
         }

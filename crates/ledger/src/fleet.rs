@@ -1,13 +1,17 @@
 //! Workers and enrolment keys.
 
+use std::iter;
+
 use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::approval::ApprovalState;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{EnrolmentKey, Sandboxes, Worker, WorkerStatus};
 use sealfleet_domain::limits;
 use sealfleet_domain::run::StepSpec;
-use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, Timestamp, WorkerId};
+use sealfleet_domain::{ApprovalId, EnrolmentKeyId, ProjectId, ProjectScope, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use crate::approvals::requested;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
@@ -156,7 +160,7 @@ impl Ledger {
         let mut item =
             to_item(worker, keys::worker(scope.project(), worker.worker_id)).map_err(unwritten)?;
         let now = self.now();
-        let mut writes = Vec::new();
+        let (mut writes, mut asked) = (Vec::new(), None);
         match registration {
             Registration::ByKey(mut key) => {
                 // Neither used nor revoked meanwhile.
@@ -183,6 +187,9 @@ impl Ledger {
                     "expires_at".to_owned(),
                     AttributeValue::N(expires_at.to_string()),
                 );
+                let (request, event) = self.asked_for(scope, worker).await?;
+                writes.push(request);
+                asked = Some(event);
             }
         }
         writes.push(Write::Put {
@@ -196,49 +203,136 @@ impl Ledger {
             labels: worker.labels.clone(),
             approved: worker.status == WorkerStatus::Approved,
         };
-        writes.push(self.project_audit_write(scope, actor, event, now)?);
+        let events = iter::once(event).chain(asked).collect();
+        let trail = scope.project().as_str();
+        let entry = self.audit_write(trail, actor, None, events, now);
+        writes.push(entry.map_err(unwritten)?);
         self.store.write(writes).await.map_err(unwritten)
     }
 
-    /// Moves a worker from one of the statuses in `from` to another.
+    /// The request for a worker's approval. Nobody decides in a project that is not there, and
+    /// `sweep` has no work with it: time to live alone deletes the rows.
+    async fn asked_for(
+        &self,
+        scope: &ProjectScope,
+        worker: &Worker,
+    ) -> Result<(Write, Event), Error> {
+        match self.project(scope).await {
+            Ok(project) => {
+                let request = worker.request(project.governance.approvers);
+                requested(scope, &request, true)
+            }
+            Err(Error::NotFound) => requested(scope, &worker.request(1), false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Revokes a worker, or the registration of one that waits.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WrongState`] when its status is not in `from`, or the tables
-    /// do not answer.
-    pub async fn set_worker_status(
+    /// [`Error::NotFound`], [`Error::WrongState`] when it is rejected or revoked already, or the
+    /// tables do not answer.
+    pub async fn revoke_worker(
         &self,
         scope: &ProjectScope,
         id: WorkerId,
-        from: &[WorkerStatus],
-        to: WorkerStatus,
         actor: &str,
     ) -> Result<Worker, Error> {
         for attempt in 0..5 {
-            let mut worker = self
-                .worker(scope.project(), id)
-                .await?
-                .ok_or(Error::NotFound)?;
-            if !from.contains(&worker.status) {
-                return Err(Error::WrongState(status_name(worker.status)));
-            }
-            let unchanged = status_is(worker.status);
-            worker.status = to;
-            let event = match to {
-                WorkerStatus::Approved => Event::WorkerApproved { worker_id: id },
-                WorkerStatus::Rejected => Event::WorkerRejected { worker_id: id },
-                WorkerStatus::Revoked => Event::WorkerRevoked { worker_id: id },
-                WorkerStatus::Pending => return Err(Error::WrongState("pending")),
+            let stored = self.worker(scope.project(), id).await?;
+            let mut worker = stored.ok_or(Error::NotFound)?;
+            let (mut writes, mut events) = match worker.status {
+                WorkerStatus::Approved => (Vec::new(), Vec::new()),
+                WorkerStatus::Pending => {
+                    let id = ApprovalId::Worker { worker_id: id };
+                    let (writes, event) = self.cancelled_approval(scope, &id).await?;
+                    (writes, event.into_iter().collect())
+                }
+                status => return Err(Error::WrongState(status.name())),
             };
+            let only_if = unchanged(scope, &worker)?;
+            worker.status = WorkerStatus::Revoked;
             let item = to_item(&worker, keys::worker(scope.project(), id));
-            match self
-                .put_with_audit(scope, item, unchanged, event, actor)
-                .await
-            {
-                Err(Error::Contended) => self.back_off(attempt).await,
-                other => return other.map(|()| worker),
+            writes.push(Write::Put {
+                table: Table::Ledger,
+                item: item.map_err(unwritten)?,
+                only_if,
+            });
+            events.push(Event::WorkerRevoked { worker_id: id });
+            let trail = scope.project().as_str();
+            let entry = self.audit_write(trail, actor, None, events, self.now());
+            writes.push(entry.map_err(unwritten)?);
+            if self.write_if(writes).await? {
+                return Ok(worker);
             }
+            self.back_off(attempt).await;
         }
         Err(Error::Contended)
+    }
+
+    /// What follows when the approval of a worker's registration is over. A registration that has
+    /// expired is gone by itself.
+    pub(crate) async fn worker_decided(
+        &self,
+        scope: &ProjectScope,
+        id: WorkerId,
+        state: ApprovalState,
+    ) -> Result<(Vec<Write>, Vec<Event>), Error> {
+        let (to, event) = match state {
+            ApprovalState::Approved => (
+                WorkerStatus::Approved,
+                Event::WorkerApproved { worker_id: id },
+            ),
+            ApprovalState::Denied => (
+                WorkerStatus::Rejected,
+                Event::WorkerRejected { worker_id: id },
+            ),
+            ApprovalState::Pending | ApprovalState::Expired | ApprovalState::Cancelled => {
+                return Ok((Vec::new(), Vec::new()));
+            }
+        };
+        let stored = self.worker(scope.project(), id).await?;
+        let mut worker = stored.ok_or(Error::NotFound)?;
+        if worker.status != WorkerStatus::Pending {
+            return Err(Error::WrongState(worker.status.name()));
+        }
+        let only_if = unchanged(scope, &worker)?;
+        worker.status = to;
+        let item = to_item(&worker, keys::worker(scope.project(), id));
+        let put = Write::Put {
+            table: Table::Ledger,
+            item: item.map_err(unwritten)?,
+            only_if,
+        };
+        Ok((vec![put], vec![event]))
+    }
+
+    /// Begins or ends to give an approved worker no new steps. Idempotent.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`] when it is not approved, [`Error::Contended`], or
+    /// the tables do not answer.
+    pub async fn drain_worker(
+        &self,
+        scope: &ProjectScope,
+        id: WorkerId,
+        drains: bool,
+        actor: &str,
+    ) -> Result<Worker, Error> {
+        self.change_worker(scope, id, actor, |worker| {
+            if worker.status != WorkerStatus::Approved {
+                return Err(Error::WrongState(worker.status.name()));
+            }
+            if worker.draining_since.is_some() == drains {
+                return Ok(None);
+            }
+            worker.draining_since = drains.then(|| self.now());
+            Ok(Some(match drains {
+                true => Event::WorkerDrained { worker_id: id },
+                false => Event::WorkerResumed { worker_id: id },
+            }))
+        })
+        .await
     }
 
     /// Keeps what a worker tells of its sandboxes, if it is other than before.
@@ -252,19 +346,35 @@ impl Ledger {
         sandboxes: Sandboxes,
         actor: &str,
     ) -> Result<Worker, Error> {
+        // Of two processes with one credential, the last one that tells is believed.
+        self.change_worker(scope, id, actor, |worker| {
+            if worker.sandboxes == sandboxes {
+                return Ok(None);
+            }
+            worker.sandboxes = sandboxes.clone();
+            Ok(Some(Event::WorkerSandboxesTold {
+                worker_id: id,
+                sandboxes: sandboxes.clone(),
+            }))
+        })
+        .await
+    }
+
+    /// Changes a worker, unless others do at the same moment: then it is read again. `change`
+    /// answers what happened; `None` is no change.
+    async fn change_worker(
+        &self,
+        scope: &ProjectScope,
+        id: WorkerId,
+        actor: &str,
+        change: impl Fn(&mut Worker) -> Result<Option<Event>, Error>,
+    ) -> Result<Worker, Error> {
         for attempt in 0..5 {
             let stored = self.worker(scope.project(), id).await?;
             let mut worker = stored.ok_or(Error::NotFound)?;
-            if worker.sandboxes == sandboxes {
+            let unchanged = unchanged(scope, &worker)?;
+            let Some(event) = change(&mut worker)? else {
                 return Ok(worker);
-            }
-            // Of two processes with one credential, the last one that tells is believed. Nothing
-            // else of the row changes but its status.
-            let unchanged = status_is(worker.status);
-            worker.sandboxes = sandboxes.clone();
-            let event = Event::WorkerSandboxesTold {
-                worker_id: id,
-                sandboxes: sandboxes.clone(),
             };
             let item = to_item(&worker, keys::worker(scope.project(), id));
             match self
@@ -324,8 +434,8 @@ impl Ledger {
         self.page(keys::workers(scope), after, limit).await
     }
 
-    /// The approved workers of a step's pool that can run it: of the first [`WORKERS`] of the
-    /// project.
+    /// The approved workers of a step's pool that can run it and do not drain: of the first
+    /// [`WORKERS`] of the project.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -336,7 +446,8 @@ impl Ledger {
     ) -> Result<Vec<Worker>, Error> {
         let mut workers = self.workers(scope, None, WORKERS).await?.items;
         workers.retain(|worker| {
-            worker.status == WorkerStatus::Approved && worker.can_run(spec).is_ok()
+            let takes = worker.status == WorkerStatus::Approved && worker.draining_since.is_none();
+            takes && worker.can_run(spec).is_ok()
         });
         Ok(workers)
     }
@@ -361,16 +472,14 @@ impl Ledger {
     }
 }
 
-fn status_is(status: WorkerStatus) -> Condition {
-    let name = status_name(status).to_owned();
-    Condition::Is(vec![("status", AttributeValue::S(name))])
-}
-
-const fn status_name(status: WorkerStatus) -> &'static str {
-    match status {
-        WorkerStatus::Pending => "pending",
-        WorkerStatus::Approved => "approved",
-        WorkerStatus::Rejected => "rejected",
-        WorkerStatus::Revoked => "revoked",
-    }
+/// That a worker's row is as it was read, in all that changes: who decides about a worker must not
+/// take back what it tells at the same moment.
+fn unchanged(scope: &ProjectScope, worker: &Worker) -> Result<Condition, Error> {
+    let key = keys::worker(scope.project(), worker.worker_id);
+    let mut item = to_item(worker, key).map_err(unwritten)?;
+    let same = ["status", "sandboxes", "draining_since"].map(|name| {
+        let test = item.remove(name).map_or(Test::Missing, Test::Is);
+        (name.to_owned(), test)
+    });
+    Ok(Condition::All(same.into()))
 }

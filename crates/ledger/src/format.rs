@@ -14,9 +14,9 @@ use crate::store::{Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Ro
 use crate::store::{Write, WriteError};
 
 /// The attribute with the number.
-const ATTRIBUTE: &str = "f";
+pub(crate) const ATTRIBUTE: &str = "f";
 /// The format of this release.
-const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
 
 /// Checks that this release knows the format of a row.
 ///

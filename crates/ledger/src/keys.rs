@@ -9,14 +9,17 @@ use sealfleet_domain::credential::Home;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::scope::{ClaimTag, OPERATOR_SCOPE};
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId, ProjectScope,
-    RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId,
+    ApprovalId, EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId,
+    ProjectScope, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId, WorkflowName,
 };
 
 use crate::store::Key;
 
 /// Partitions over which a project's runs, and a day of its audit trail, are spread.
 pub const SHARDS: u8 = 8;
+/// Places of a project where a fan-out looks for runs: its partitions of leases, and its approvals
+/// that wait.
+pub const PLACES: u8 = SHARDS + 1;
 /// Partitions of the due index.
 pub const DUE_SHARDS: u8 = 16;
 
@@ -135,6 +138,64 @@ pub fn profile_version(owner: &Owner, name: &ProfileName, version: u32) -> Key {
     )
 }
 
+/// Partition of a project's registered workflows.
+pub fn workflows(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#WORKFLOWS", scope.project())
+}
+
+pub fn workflow(scope: &ProjectScope, name: &WorkflowName) -> Key {
+    key(workflows(scope), name)
+}
+
+/// Partition of the versions of a project's workflows.
+pub fn workflow_versions(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#WORKFLOW_VERSIONS", scope.project())
+}
+
+pub fn versions_of_workflow(name: &WorkflowName) -> String {
+    format!("{name}#")
+}
+
+pub fn workflow_version(scope: &ProjectScope, name: &WorkflowName, version: u32) -> Key {
+    key(
+        workflow_versions(scope),
+        format_args!("{name}#{version:010}"),
+    )
+}
+
+/// Partition of a project's approvals that wait: its inbox.
+pub fn pending_approvals(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#APPROVALS", scope.project())
+}
+
+/// What the approvals of steps begin with.
+pub const OF_STEPS: &str = "step:";
+
+pub fn pending_approval(scope: &ProjectScope, id: &ApprovalId) -> Key {
+    key(pending_approvals(scope), id)
+}
+
+/// The project in the partition key of approvals that wait, for rows that the due index found.
+pub fn scope_of_approvals(pk: &str) -> Option<ProjectScope> {
+    let project = pk.strip_suffix("#APPROVALS")?.strip_prefix("PRJ#")?;
+    project.parse().ok().map(ProjectScope::of_stored_row)
+}
+
+/// The project in the partition key of approvals that are over.
+pub fn scope_of_decided(pk: &str) -> Option<ProjectScope> {
+    let project = pk.strip_suffix("#DECIDED")?.strip_prefix("PRJ#")?;
+    project.parse().ok().map(ProjectScope::of_stored_row)
+}
+
+/// Partition of a project's approvals that are over.
+pub fn decided_approvals(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#DECIDED", scope.project())
+}
+
+pub fn decided_approval(scope: &ProjectScope, id: &ApprovalId) -> Key {
+    key(decided_approvals(scope), id)
+}
+
 /// Partition of an owner's active revocations: everything that a check has to read.
 pub fn revoked(owner: &Owner) -> String {
     format!("{}#REVOKED", owned(owner))
@@ -217,6 +278,25 @@ pub fn moved_entries(scope: &ProjectScope, id: RunId, number: u32) -> Key {
     )
 }
 
+/// One of the partitions of what a project's steps have used.
+pub fn used(scope: &ProjectScope, shard: u8) -> String {
+    format!("PRJ#{}#USAGE#{shard}", scope.project())
+}
+
+/// Row of what steps have used. `part` names one of several rows with the same sums, so that
+/// writers do not wait for each other. A model's name comes last: it may contain `#`.
+pub fn used_on(
+    scope: &ProjectScope,
+    run_id: RunId,
+    (day, workflow, profile, model): (&str, &WorkflowName, &str, &str),
+    part: u32,
+) -> Key {
+    key(
+        used(scope, shard(run_id.uuid().into_bytes(), SHARDS)),
+        format_args!("{day}#{workflow}#{profile}#{part:02}#{model}"),
+    )
+}
+
 /// The project in a run's partition key, for rows that the due index found.
 pub fn scope_of_run(pk: &str) -> Option<ProjectScope> {
     let project = pk.strip_prefix("PRJ#")?.split_once("#RUNS#")?.0;
@@ -232,6 +312,13 @@ pub fn run_of_moved_entries(pk: &str) -> Option<(ProjectScope, RunId)> {
 
 pub fn due_shard(uuid: [u8; 16]) -> String {
     format!("{:x}", shard(uuid, DUE_SHARDS))
+}
+
+/// The due shard of a row that has no UUID.
+pub fn due_shard_of(id: &str) -> String {
+    let hash = sealfleet_domain::hash::sha256(id.as_bytes());
+    let last = hash.last().map_or(0, |byte| byte % DUE_SHARDS);
+    format!("{last:x}")
 }
 
 pub fn idempotency(scope: &ProjectScope, idempotency_key: &str) -> Key {

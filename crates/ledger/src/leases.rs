@@ -47,6 +47,12 @@ pub struct LeaseRow {
     /// Steps that wait for the holder.
     #[serde(default)]
     hints: Vec<String>,
+    /// The minute of the newest identity token, since the Unix epoch.
+    #[serde(default)]
+    token_minute: Option<i64>,
+    /// How many identity tokens that minute has had.
+    #[serde(default)]
+    tokens: u32,
 }
 
 /// A lease in its holder's list.
@@ -84,6 +90,11 @@ impl LeaseRow {
     #[must_use]
     pub const fn until(&self) -> Timestamp {
         Timestamp::from_millis(self.until)
+    }
+
+    /// The minute of the newest identity token, and how many it has had.
+    pub(crate) const fn tokens(&self) -> (Option<i64>, u32) {
+        (self.token_minute, self.tokens)
     }
 
     /// The run and step that it is for.
@@ -177,6 +188,7 @@ impl Ledger {
         let run = RunRow::of_image(&row)?;
         Ok(OfHolder {
             holds: run.holds_of(holder),
+            delivering: run.delivering_of(holder),
             cancelled: run.cancelled_of(holder),
         })
     }
@@ -298,6 +310,8 @@ fn step_of(text: &str) -> Option<(RunId, StepId)> {
 pub struct OfHolder {
     /// Those that it holds.
     pub holds: Vec<LeaseKey>,
+    /// Those of them whose egress proxy may deliver secrets.
+    pub delivering: Vec<(RunId, StepId, Fence)>,
     /// Those that a caller ended.
     pub cancelled: Vec<(RunId, StepId, Fence)>,
 }
@@ -363,13 +377,29 @@ pub(crate) fn take_back(scope: &ProjectScope, lease: &LeaseKey) -> Write {
 
 /// The lease is that of the claim, with this list of hints or with none.
 fn with_hints(lease: &LeaseKey, hints: Option<AttributeValue>) -> Condition {
-    let own = of_claim(lease).into_iter();
-    let mut tests: Vec<(String, Test)> = own
-        .map(|(name, value)| (name.to_owned(), Test::Is(value)))
-        .collect();
+    let mut tests = is_of_claim(lease);
     let hints = hints.map_or(Test::Missing, Test::Is);
     tests.push((HINTS_LEFT.to_owned(), hints));
     Condition::All(tests)
+}
+
+/// The lease is that of the claim, and has had as many identity tokens as were read.
+pub(crate) fn with_tokens(lease: &LeaseKey, read: &LeaseRow) -> Vec<(String, Test)> {
+    let mut tests = is_of_claim(lease);
+    match read.tokens() {
+        (Some(minute), count) => tests.extend([
+            ("token_minute".to_owned(), Test::Is(n(minute))),
+            ("tokens".to_owned(), Test::Is(n(count))),
+        ]),
+        (None, _) => tests.push(("token_minute".to_owned(), Test::Missing)),
+    }
+    tests
+}
+
+fn is_of_claim(lease: &LeaseKey) -> Vec<(String, Test)> {
+    let own = of_claim(lease).into_iter();
+    own.map(|(name, value)| (name.to_owned(), Test::Is(value)))
+        .collect()
 }
 
 fn of_claim(lease: &LeaseKey) -> Vec<(&'static str, AttributeValue)> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::identity::Identity;
-use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
+use sealfleet_domain::prices::Prices;
+use sealfleet_domain::usage::ByModel;
+use sealfleet_domain::{Clock, ContainmentId, IdSource, ProjectScope, Timestamp};
 
 use crate::error::Error;
 use crate::format::Formatted;
@@ -30,12 +32,17 @@ pub struct Ledger {
     pub(crate) task_definitions: Arc<Remembered<String>>,
     pub(crate) run_days: i64,
     pub(crate) trail_days: i64,
+    pub(crate) prices: Arc<Prices>,
+    /// What the entries that it writes are part of.
+    pub(crate) containment: Option<ContainmentId>,
 }
 
 /// Receives the events that transitions of runs have stored.
 pub trait Watch: Send + Sync {
     /// Called once for each transaction that is known to have committed.
     fn stored(&self, scope: &ProjectScope, events: &[Event], at: Timestamp);
+    /// Called once with what the attempts have used that such a transaction ended.
+    fn used(&self, scope: &ProjectScope, used: &ByModel, at: Timestamp);
 }
 
 impl Ledger {
@@ -50,6 +57,8 @@ impl Ledger {
             task_definitions: Arc::default(),
             run_days: RUN_DAYS,
             trail_days: TRAIL_DAYS,
+            prices: Arc::default(),
+            containment: None,
         }
     }
 
@@ -71,6 +80,30 @@ impl Ledger {
             trail_days,
             ..self
         }
+    }
+
+    /// This ledger, which charges what steps use by `prices`.
+    #[must_use]
+    pub fn charging(self, prices: Prices) -> Self {
+        Self {
+            prices: Arc::new(prices),
+            ..self
+        }
+    }
+
+    /// This ledger, whose entries are part of a containment.
+    #[must_use]
+    pub fn within(&self, containment: Option<ContainmentId>) -> Self {
+        Self {
+            containment,
+            ..self.clone()
+        }
+    }
+
+    /// The prices by which it charges.
+    #[must_use]
+    pub fn prices(&self) -> &Prices {
+        &self.prices
     }
 
     /// The current time, by the ledger's clock.

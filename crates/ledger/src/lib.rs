@@ -7,6 +7,7 @@
 //! to run a handler twice, or two handlers at once.
 
 mod activity;
+mod approvals;
 mod audit;
 mod audit_rows;
 mod claim;
@@ -21,6 +22,7 @@ mod fan_outs;
 mod fleet;
 mod format;
 mod identities;
+mod identity_tokens;
 mod keys;
 mod leases;
 mod ledger;
@@ -42,8 +44,11 @@ mod tokens;
 mod told;
 mod trail;
 mod transition;
+mod usage;
+mod workflows;
 
 pub use activity::{Activity, Looked};
+pub use approvals::told_approval;
 pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entries_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{BeforeStart, Claimed, NewClaim, Start, StartedSandbox};
@@ -55,6 +60,7 @@ pub use error::Error;
 pub use fan_outs::{Lane, Tally};
 pub use fleet::{Registration, Seen};
 pub use identities::{Identities, identity_of_image};
+pub use identity_tokens::NewToken;
 pub use leases::{HeldLease, LeaseRow, OfHolder};
 pub use ledger::{Ledger, Watch};
 pub use outbox::{WaitingEntry, audit_entry_of_outbox};
@@ -64,8 +70,10 @@ pub use rates::Rates;
 pub use remembered::IdentityHash;
 pub use revocations::InForce;
 pub use run_rows::{Added, RunRow, may_expire};
-pub use runs::Page;
+pub use runs::{Page, RunFilter};
 pub use shown::shown;
 pub use store::{DueRow, Meter, Store};
 pub use trail::{EntriesAgain, RunsPlace};
 pub use transition::{StoredRun, Transitioned};
+pub use usage::{DAYS as USAGE_DAYS, UsedBy};
+pub use workflows::Registered;

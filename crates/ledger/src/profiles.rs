@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Layer, Level};
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::profile::{Content, Profile};
 use sealfleet_domain::revocation::Place;
 use sealfleet_domain::{Owner, ProfileName, ProfileRef, ProjectScope, Reference, WorkflowName};
@@ -115,7 +116,7 @@ impl Ledger {
             updated_at: now,
         };
         match self
-            .put_profile(owner, &profile, Condition::Absent, actor)
+            .put_profile(owner, &profile, Condition::Absent, None, actor)
             .await
         {
             Err(Error::Contended) => Err(Error::Exists),
@@ -140,6 +141,7 @@ impl Ledger {
             return Err(Error::VersionConflict(before.version));
         }
         let (version, now) = (replaces.saturating_add(1), self.now());
+        let egress = before.content.egress;
         let profile = Profile {
             name: before.name,
             version,
@@ -148,7 +150,7 @@ impl Ledger {
             updated_at: now,
         };
         match self
-            .put_profile(owner, &profile, has_version(replaces), actor)
+            .put_profile(owner, &profile, has_version(replaces), egress, actor)
             .await
         {
             // Somebody else changed it first.
@@ -164,6 +166,7 @@ impl Ledger {
         owner: &Owner,
         profile: &Profile,
         only_if: Condition,
+        before: Option<Policy>,
         actor: &str,
     ) -> Result<(), Error> {
         let created = matches!(only_if, Condition::Absent);
@@ -172,6 +175,13 @@ impl Ledger {
         let shown = |(key, reference): (&String, &Reference)| (key.clone(), reference.to_string());
         let secrets = profile.content.secrets.iter().map(shown).collect();
         let version = profile.version;
+        let egress = &profile.content.egress;
+        let reaches_else = (before != *egress).then(|| Event::EgressPolicyChanged {
+            profile: name.clone(),
+            version,
+            before,
+            egress: egress.clone(),
+        });
         let event = if created {
             Event::ProfileCreated {
                 profile: name,
@@ -187,6 +197,7 @@ impl Ledger {
                 secrets,
             }
         };
+        let events = [Some(event), reaches_else].into_iter().flatten().collect();
         let kept = ProfileVersion {
             profile: profile.clone(),
             by: actor.to_owned(),
@@ -199,7 +210,7 @@ impl Ledger {
                 only_if,
             },
             keep(owner, &kept).map_err(unwritten)?,
-            self.audit_write(owner.trail(), actor, None, vec![event], profile.updated_at)
+            self.audit_write(owner.trail(), actor, None, events, profile.updated_at)
                 .map_err(unwritten)?,
         ];
         self.store.write(writes).await.map_err(unwritten)

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sealfleet_domain::approval::Governance;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Bindings, Level};
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::fleet::{PoolSettings, Project, Worker, WorkerStatus};
 use sealfleet_domain::{PoolName, ProfileRef, ProjectId, ProjectScope};
 use serde::{Deserialize, Serialize};
@@ -134,17 +136,68 @@ impl Ledger {
             .map(|profile| (Level::Project, profile))
             .collect();
         self.layers(scope, &levels).await?;
-        // The last write wins, and leaves alone what others change.
-        for _ in 0..ATTEMPTS {
-            let mut project = self.project(scope).await?;
+        self.change_project(scope, |project| {
             project.cascade = bindings.clone();
             let event = Event::CascadeBound {
                 bindings: bindings.clone(),
             };
-            let writes = vec![
-                changed(scope, &mut project)?,
-                self.project_audit_write(scope, actor, event, self.now())?,
-            ];
+            Ok([self.project_audit_write(scope, actor, event, self.now())?])
+        })
+        .await
+    }
+
+    /// Sets what the steps of a project may reach at most.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Contended`], or the tables do not answer.
+    pub async fn set_egress_ceiling(
+        &self,
+        scope: &ProjectScope,
+        ceiling: Option<Policy>,
+        actor: &str,
+    ) -> Result<Project, Error> {
+        self.change_project(scope, |project| {
+            let event = Event::EgressCeilingSet {
+                project: project.project.clone(),
+                before: project.egress_ceiling.take(),
+                ceiling: ceiling.clone(),
+            };
+            project.egress_ceiling.clone_from(&ceiling);
+            self.audit_writes_of_operators(scope, actor, event, self.now())
+        })
+        .await
+    }
+
+    /// Sets what callers of a project may run, and how many must approve.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Contended`], or the tables do not answer.
+    pub async fn set_governance(
+        &self,
+        scope: &ProjectScope,
+        governance: Governance,
+        actor: &str,
+    ) -> Result<Project, Error> {
+        self.change_project(scope, |project| {
+            let before = std::mem::replace(&mut project.governance, governance);
+            let event = Event::GovernanceSet { before, governance };
+            Ok([self.project_audit_write(scope, actor, event, self.now())?])
+        })
+        .await
+    }
+
+    /// Changes a project, and writes the audit entries that `change` answers with it. The last
+    /// write wins, and leaves alone what others change.
+    async fn change_project<Entries: IntoIterator<Item = Write>>(
+        &self,
+        scope: &ProjectScope,
+        change: impl Fn(&mut Project) -> Result<Entries, Error>,
+    ) -> Result<Project, Error> {
+        for _ in 0..ATTEMPTS {
+            let mut project = self.project(scope).await?;
+            let entries = change(&mut project)?;
+            let mut writes = vec![changed(scope, &mut project)?];
+            writes.extend(entries);
             match self.store.write(writes).await {
                 Err(WriteError::Condition(_)) => {}
                 other => return other.map(|()| project).map_err(unwritten),
@@ -265,7 +318,8 @@ impl Ledger {
     pub async fn under_way(&self, scope: &ProjectScope, most: usize) -> Result<usize, Error> {
         let project = scope.project().as_str();
         let own = |_, due: Due| {
-            let is_own = due.owner() == project && !matches!(due, Due::Entry(_));
+            let is_work = matches!(due, Due::Run(_) | Due::FanOut(..));
+            let is_own = due.owner() == project && is_work;
             is_own.then_some(())
         };
         let (found, _) = self.live(most, own).await?;

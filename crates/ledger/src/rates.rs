@@ -34,8 +34,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::{from_item, to_item, unwritten};
-use crate::store::{Condition, Key, Table, Write, WriteError};
+use crate::rows::{from_item, n, to_item, unwritten};
+use crate::store::{Condition, Edit, Key, Table, Write, WriteError};
 
 /// Milliseconds for which an instance serves a batch.
 const HELD_MS: i64 = 2000;
@@ -287,11 +287,11 @@ impl Ledger {
                 None => Condition::Absent,
                 Some(_) => Condition::Between(EARNED_AT, least.micros(), most.micros()),
             };
-            let add = Write::Add {
+            let mut edits = vec![(EARNED_AT.to_owned(), Edit::Add(ahead_us))];
+            edits.extend(expires_at.map(|at| ("expires_at".to_owned(), Edit::Set(n(at)))));
+            let add = Write::Update {
                 key: key.clone(),
-                attribute: EARNED_AT,
-                amount: ahead_us,
-                expires_at,
+                edits,
                 only_if,
             };
             match self.store.write(vec![add]).await {

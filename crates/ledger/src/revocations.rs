@@ -8,9 +8,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::identity::Identity;
-use sealfleet_domain::revocation::{FanOut, Lifted, Revocation, Revoked, revoked};
-use sealfleet_domain::{Owner, ProjectScope, RevocationId, limits};
+use sealfleet_domain::identity::{Identity, SecretRef};
+use sealfleet_domain::revocation::{FanOut, Lifted, Revocation, Revoked, all_revoked, revoked};
+use sealfleet_domain::run::Fence;
+use sealfleet_domain::{Owner, ProjectScope, RevocationId, RunId, StepId, limits};
 
 use crate::error::Error;
 use crate::fan_outs::fan_out_item;
@@ -232,6 +233,45 @@ impl Ledger {
         };
         active.extend(self.system_revocations_for(identity).await?);
         Ok(revoked(identity, &active))
+    }
+
+    /// The keys that egress proxies deliver to these steps, and that are revoked.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn withdrawn(
+        &self,
+        scope: &ProjectScope,
+        steps: &[(RunId, StepId, Fence)],
+    ) -> Result<Vec<((RunId, StepId, Fence), Vec<String>)>, Error> {
+        let mut own = None;
+        let mut all = Vec::new();
+        for (run_id, step_id, fence) in steps {
+            let run = self.run(scope, *run_id).await?;
+            let Some(mut identity) = run.identity_of(run.step(step_id)?) else {
+                continue;
+            };
+            let at_egress = |secret: &SecretRef| secret.delivery.at_egress().is_some();
+            identity.secrets.retain(at_egress);
+            if identity.secrets.is_empty() {
+                continue;
+            }
+            if own.is_none() {
+                own = Some(
+                    self.active_revocations(&Owner::Project(scope.clone()))
+                        .await?,
+                );
+            }
+            let mut active = own.clone().unwrap_or_default();
+            active.extend(self.system_revocations_for(&identity).await?);
+            let keys: Vec<String> = all_revoked(&identity, &active)
+                .map(|revoked| revoked.key)
+                .collect();
+            if !keys.is_empty() {
+                all.push(((*run_id, step_id.clone(), *fence), keys));
+            }
+        }
+        Ok(all)
     }
 
     /// The active revocations that may cover secrets of `identity`.

@@ -30,13 +30,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::agent::AgentReport;
+use sealfleet_domain::approval::{Approval, Asker};
 use sealfleet_domain::artifact::Total;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::labels::Labels;
+use sealfleet_domain::delivery::Kind;
+use sealfleet_domain::labels::{DELIVERY, Labels};
 use sealfleet_domain::run::{
     AbortReason, Chosen, Fence, LeaseKey, OutputPlace, RequeueReason, Run, Step, StepSpec,
     StepState, is_zero,
 };
+use sealfleet_domain::usage::ByModel;
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId, WorkflowName};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +73,8 @@ pub(crate) const PLAN_BYTES: usize = 128 * 1024;
 #[derive(Serialize, Deserialize)]
 struct Plan {
     workflow: WorkflowName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workflow_version: Option<u32>,
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -77,6 +82,8 @@ struct Plan {
     labels: Labels,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chosen: Option<Chosen>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    asker: Option<Asker>,
     steps: BTreeMap<StepId, StepSpec>,
 }
 
@@ -104,6 +111,10 @@ struct StepRow {
     result_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     artifacts: Option<Total>,
+    #[serde(default, skip_serializing_if = "ByModel::is_empty")]
+    used: ByModel,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approval: Option<Approval>,
     /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -239,6 +250,22 @@ impl RunRow {
         cancelled.map(name).collect()
     }
 
+    /// The claims of a worker whose secrets an egress proxy may deliver: the label of the step says
+    /// so, or its identity is another than at its enqueue.
+    pub(crate) fn delivering_of(&self, holder: WorkerId) -> Vec<(RunId, StepId, Fence)> {
+        let may = |step_id: &StepId, row: &StepRow| {
+            let spec = self.plan.steps.get(step_id);
+            let labelled = spec.and_then(|spec| spec.requires.get(DELIVERY));
+            row.identity.is_some() || labelled == Some(Kind::Egress.text())
+        };
+        let held = self.steps.iter().filter(|(step_id, row)| {
+            let hold = row.state.hold();
+            hold.is_some_and(|hold| hold.holder == holder) && may(step_id, row)
+        });
+        let name = |(step_id, row): (&StepId, &StepRow)| (self.run_id, step_id.clone(), row.fence);
+        held.map(name).collect()
+    }
+
     /// What a worker holds of it.
     pub(crate) fn holds_of(&self, holder: WorkerId) -> Vec<LeaseKey> {
         let holds = self.steps.iter().filter_map(|(step_id, step)| {
@@ -312,15 +339,19 @@ impl RunRow {
                 output_missing_bytes: row.output_missing_bytes,
                 result_bytes: row.result_bytes,
                 artifacts: row.artifacts,
+                used: row.used,
+                approval: row.approval,
             };
             steps.insert(step_id, step);
         }
         Ok(Run {
             run_id: self.run_id,
             workflow: self.plan.workflow,
+            workflow_version: self.plan.workflow_version,
             identity: identity.map(|identity| identity.as_ref().clone()),
             labels: self.plan.labels,
             chosen: self.plan.chosen,
+            asker: self.plan.asker,
             created_at: self.plan.created_at,
             steps,
         })
@@ -475,10 +506,12 @@ pub(crate) fn plan_of(run: &Run, identity: Option<IdentityHash>) -> Result<Blob,
     let specs = run.steps.iter();
     let plan = Plan {
         workflow: run.workflow.clone(),
+        workflow_version: run.workflow_version,
         created_at: run.created_at,
         identity,
         labels: run.labels.clone(),
         chosen: run.chosen.clone(),
+        asker: run.asker.clone(),
         steps: specs
             .map(|(step_id, step)| (step_id.clone(), step.spec.clone()))
             .collect(),
@@ -586,8 +619,12 @@ impl Changing<'_> {
             let open = was.map_or(0, |was| open_needs(self.before, was));
             let met = open - open_needs(self.after, step);
             if met > 0 {
-                let ready = waited && matches!(step.state, StepState::Queued { .. });
-                if waited && matches!(step.state, StepState::Blocked | StepState::Queued { .. }) {
+                let is_ready = matches!(
+                    step.state,
+                    StepState::Waiting { .. } | StepState::Queued { .. }
+                );
+                let ready = waited && is_ready;
+                if waited && (is_ready || matches!(step.state, StepState::Blocked)) {
                     count_down(needs_of(step_id), met, ready, edits, tests);
                 } else {
                     edits.push((needs_of(step_id), Edit::Increase(-met)));
@@ -764,6 +801,8 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
         output_missing_bytes: step.output_missing_bytes,
         result_bytes: step.result_bytes,
         artifacts: step.artifacts,
+        used: step.used.clone(),
+        approval: step.approval.clone(),
         identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))

@@ -1,9 +1,10 @@
 //! Reading runs.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Run, RunState};
-use sealfleet_domain::{ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{ProfileRef, ProjectScope, RunId, Timestamp, WorkflowName};
 
 use crate::entries;
 use crate::error::Error;
@@ -14,8 +15,57 @@ use crate::store::{Query, Range, Table};
 
 /// Rows of moved entries that are read for one run.
 const MOVED_ROWS: u32 = 8;
-/// Runs that a page is filtered from.
+/// The largest time that an id can have.
+const MOST_MILLIS: i64 = 0xffff_ffff_ffff;
+/// Runs of each partition that a page is filtered from.
 const LOOKED_THROUGH: usize = 100;
+
+/// Which runs of a project to list. The default is all of them.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    pub state: Option<RunState>,
+    pub workflow: Option<WorkflowName>,
+    /// A profile that was resolved for them when they were enqueued.
+    pub profile: Option<ProfileRef>,
+    /// The key and the value of a label.
+    pub label: Option<(String, String)>,
+    /// Those of this time and later, by their ids.
+    pub from: Option<Timestamp>,
+    /// Those before this time, by their ids.
+    pub to: Option<Timestamp>,
+}
+
+impl RunFilter {
+    /// Whether it drops runs of its range.
+    const fn is_sieved(&self) -> bool {
+        self.state.is_some()
+            || self.workflow.is_some()
+            || self.profile.is_some()
+            || self.label.is_some()
+    }
+
+    /// The sort keys of its time.
+    fn range(&self) -> Range {
+        if self.from.is_none() && self.to.is_none() {
+            return Range::All;
+        }
+        let edge = |at: Option<Timestamp>, otherwise| {
+            RunId::earliest(at.unwrap_or(Timestamp::from_millis(otherwise))).to_string()
+        };
+        Range::Between(edge(self.from, 0), edge(self.to, MOST_MILLIS))
+    }
+
+    fn matches(&self, run: &Run) -> bool {
+        let has_profile = |profile: &ProfileRef| {
+            let mut used = run.identity.iter().flat_map(|identity| &identity.profiles);
+            used.any(|used| used.profile == *profile)
+        };
+        let (workflow, label) = (self.workflow.as_ref(), self.label.as_ref());
+        workflow.is_none_or(|workflow| run.workflow == *workflow)
+            && label.is_none_or(|(key, value)| run.labels.has(key, value))
+            && self.profile.as_ref().is_none_or(has_profile)
+    }
+}
 
 /// A page of rows.
 #[derive(Clone, Debug)]
@@ -64,77 +114,85 @@ impl Ledger {
         Ok((run, events))
     }
 
-    /// The runs with a label among the next [`LOOKED_THROUGH`] before the run `before`, newest
-    /// first. So a page is bounded, and can be empty while there are more.
+    /// A page of a project's runs before the run `before`, newest first.
     ///
-    /// # Errors
-    /// When the tables do not answer.
-    pub async fn labelled_runs(
-        &self,
-        scope: &ProjectScope,
-        state: Option<RunState>,
-        (key, value): (&str, &str),
-        before: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Run>, Error> {
-        let mut page = self
-            .runs(scope, state, before, limit.max(LOOKED_THROUGH))
-            .await?;
-        page.items.retain(|run| run.labels.has(key, value));
-        if page.items.len() > limit {
-            page.items.truncate(limit);
-            page.more_after = page.items.last().map(|run| run.run_id.to_string());
-        }
-        Ok(page)
-    }
-
-    /// A project's runs before the run `before`, newest first.
+    /// A filter looks through a bounded number of runs. So its page can be short, or empty, while
+    /// there are more.
     ///
     /// # Errors
     /// When the tables do not answer.
     pub async fn runs(
         &self,
         scope: &ProjectScope,
-        state: Option<RunState>,
+        filter: &RunFilter,
         before: Option<&str>,
         limit: usize,
     ) -> Result<Page<Run>, Error> {
-        let mut found: Vec<Run> = Vec::new();
-        for shard in 0..keys::SHARDS {
-            let query = Query {
-                table: Table::Ledger,
-                pk: keys::runs(scope, shard),
-                range: Range::All,
-                backwards: true,
-                limit: limit.saturating_add(1),
-                consistent: true,
-                only: state.map(|state| ("state", AttributeValue::S(state.name().to_owned()))),
-            };
-            let mut of_shard = 0;
-            let mut after = before.map(str::to_owned);
-            loop {
-                let rows = self.store.query(&query, after.as_deref()).await?;
-                of_shard += rows.items.len();
-                for item in rows.items {
-                    found.push(self.read_run(scope, &item).await?.run);
-                }
-                after = rows.more_after;
-                if after.is_none() || of_shard > limit {
-                    break;
-                }
-            }
-        }
+        let slices = try_join_all(
+            (0..keys::SHARDS).map(|shard| self.runs_of_shard(scope, shard, filter, before, limit)),
+        )
+        .await?;
+        // An unread run of one partition may be newer than runs that others returned.
+        let horizon = slices.iter().filter_map(|slice| slice.more_after.clone());
+        let horizon = horizon.max();
+        let mut found: Vec<Run> = slices.into_iter().flat_map(|slice| slice.items).collect();
+        found.retain(|run| {
+            let is_seen = |horizon: &String| run.run_id.to_string() >= *horizon;
+            horizon.as_ref().is_none_or(is_seen)
+        });
         found.sort_by_key(|run| std::cmp::Reverse(run.run_id));
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let more_after = if more {
+        let more_after = if found.len() > limit {
+            found.truncate(limit);
             found.last().map(|run| run.run_id.to_string())
         } else {
-            None
+            horizon
         };
         Ok(Page {
             items: found,
             more_after,
         })
+    }
+
+    /// The newest runs of one partition that the filter lets through. `more_after` is the last run
+    /// that was looked at, if there may be more.
+    async fn runs_of_shard(
+        &self,
+        scope: &ProjectScope,
+        shard: u8,
+        filter: &RunFilter,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Run>, Error> {
+        let is_sieved = filter.is_sieved();
+        let query = Query {
+            table: Table::Ledger,
+            pk: keys::runs(scope, shard),
+            range: filter.range(),
+            backwards: true,
+            limit: if is_sieved {
+                limit.max(LOOKED_THROUGH)
+            } else {
+                limit.saturating_add(1)
+            },
+            consistent: true,
+            only: filter
+                .state
+                .map(|state| ("state", AttributeValue::S(state.name().to_owned()))),
+        };
+        let mut items = Vec::new();
+        let mut more_after = before.map(str::to_owned);
+        loop {
+            let rows = self.store.query(&query, more_after.as_deref()).await?;
+            more_after = rows.more_after;
+            for row in rows.items {
+                let run = self.read_run(scope, &row).await?.run;
+                if filter.matches(&run) {
+                    items.push(run);
+                }
+            }
+            if more_after.is_none() || is_sieved || items.len() > limit {
+                return Ok(Page { items, more_after });
+            }
+        }
     }
 }

@@ -64,6 +64,8 @@ pub enum Edit {
     Append(AttributeValue),
     /// Adds to the attribute, which is a number.
     Increase(i64),
+    /// The same, where the attribute counts as zero if it is absent.
+    Add(i64),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -75,19 +77,9 @@ pub enum Write {
         item: Item,
         only_if: Condition,
     },
-    /// Adds to a number in a row of the ledger. Concurrent additions do not conflict. Creates the
-    /// row if it does not exist. If the answer is lost, a retry may add the amount twice.
-    Add {
-        key: Key,
-        /// The attribute to add to. Counts as zero when absent.
-        attribute: &'static str,
-        amount: i64,
-        /// When time to live may delete the row, in seconds since the Unix epoch.
-        expires_at: Option<i64>,
-        only_if: Condition,
-    },
     /// Changes attributes of one row of the ledger, and leaves the others as they are. Updates of
-    /// different attributes do not conflict.
+    /// different attributes, and additions, do not conflict. Creates the row if it does not exist.
+    /// If the answer of an addition is lost, a retry may add twice.
     Update {
         key: Key,
         /// Each attribute once.
@@ -108,7 +100,7 @@ impl Write {
                 let key = text(item, "pk").zip(text(item, "sk"));
                 (*table, key.map(|(pk, sk)| Key { pk, sk }))
             }
-            Self::Add { key, .. } | Self::Update { key, .. } | Self::Delete { key, .. } => {
+            Self::Update { key, .. } | Self::Delete { key, .. } => {
                 (Table::Ledger, Some(key.clone()))
             }
         }
@@ -119,7 +111,6 @@ impl Write {
     pub const fn condition(&self) -> &Condition {
         match self {
             Self::Put { only_if, .. }
-            | Self::Add { only_if, .. }
             | Self::Update { only_if, .. }
             | Self::Delete { only_if, .. } => only_if,
         }

@@ -11,12 +11,19 @@
 //! leaves a lease without a hold: it blocks a slot of its worker until it has run out (`claim`).
 //! Only a hold that is taken from its holder loses its lease in the same transaction: the holder
 //! may be at work, and its next heartbeat must not find the lease.
+//!
+//! Copies of the approvals that steps wait for are written in the same transaction (`approvals`).
+//!
+//! What an attempt has used is counted by the transition that ends its hold, whatever rule that is,
+//! and added to the sums of its project in the same transaction (`usage`).
 
 use futures_util::{StreamExt as _, stream};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Change, Lease, Refusal, Run};
+use sealfleet_domain::usage;
 use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, Timestamp};
 
+use crate::approvals;
 use crate::entries::{self, Known};
 use crate::error::Error;
 use crate::identities::Hashes;
@@ -133,6 +140,9 @@ impl Ledger {
             Err(_) if stored.is_stale => return Ok(Attempt::Stale),
             decided => decided?,
         };
+        let measured = change.measured.as_ref();
+        usage::count(&stored.run, &mut run, measured, &self.prices, now);
+        let used = usage::added(&stored.run, &run);
         if !stored.is_changed(&run, &change) {
             if stored.is_stale {
                 return Ok(Attempt::Stale);
@@ -154,6 +164,10 @@ impl Ledger {
         let write = write.map_err(unwritten)?;
         let raw = stored.raw.after(&write, hashes);
         let mut writes = vec![write];
+        let kept_until = expiry(now, self.run_days);
+        let approvals = approvals::of_steps(scope, Some(&stored.run), &run, kept_until);
+        writes.extend(approvals.map_err(unwritten)?);
+        writes.extend(self.used_writes(scope, &run, &used, now));
         writes.extend(beside);
         let back = change.take_back.iter();
         let mut back: Vec<Write> = back.map(|lease| leases::take_back(scope, lease)).collect();
@@ -168,6 +182,9 @@ impl Ledger {
         }
         if let Some(watch) = &self.watch {
             watch.stored(scope, &change.events, now);
+            if !used.is_empty() {
+                watch.used(scope, &used, now);
+            }
         }
         // A claim that is repeated has its lease: only the fence in it changes.
         if let Some(lease) = change.take.as_ref().filter(|lease| stored.holds(lease)) {
@@ -202,7 +219,8 @@ impl Ledger {
         } else {
             let event_id = EventId::new(self.ids.as_ref(), now);
             let events = change.events.clone();
-            Some(entries::element(event_id, actor, events, &known)?)
+            let by = (actor, self.containment);
+            Some(entries::element(event_id, by, events, &known)?)
         };
         let changing = Changing {
             scope,

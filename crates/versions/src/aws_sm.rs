@@ -270,6 +270,7 @@ mod tests {
 
     fn released(uri: &str, arn: Option<&str>) -> SecretRef {
         SecretRef {
+            delivery: sealfleet_domain::delivery::Delivery::Env,
             name: "TOKEN".to_owned(),
             uri: uri.parse().expect("a reference"),
             version: Some("v1".to_owned()),

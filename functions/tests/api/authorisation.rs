@@ -9,15 +9,20 @@ use std::collections::BTreeMap;
 use sealfleet_api::Code;
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
+use sealfleet_domain::approval::{ApprovalId, Decision, Verdict};
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
 use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::profile::Content;
-use sealfleet_domain::{Owner, ProfileName, RunId};
+use sealfleet_domain::workload::Workload;
+use sealfleet_domain::{Owner, ProfileName, RunId, WorkflowName};
 use sealfleet_ledger::AuditFilter;
 use serde_json::{Value, json};
 
 use crate::world::{Asked, OWN, POOL, TASK, Who, World, scope};
+
+/// Who tokens are for.
+const AUDIENCE: &str = "vault";
 
 /// What each caller is answered. Credentials that do not hold, and those of another kind, stand for
 /// themselves: 401.
@@ -53,9 +58,11 @@ fn rows() -> Vec<Row> {
         ("update_project",         Tokens([200,     403,  403,   403,   404])),
         ("delete_project",         Tokens([202,     403,  403,   403,   404])),
         ("set_limits",             Tokens([200,     403,  403,   403,   404])),
+        ("set_egress_ceiling",     Tokens([200,     403,  403,   403,   404])),
         ("create_token",           Tokens([201,     201,  403,   403,   201])),
         ("list_tokens",            Tokens([200,     200,  403,   403,   200])),
         ("revoke_token",           Tokens([200,     200,  403,   403,   404])),
+        ("get_whoami",             Tokens([200,     200,  200,   200,   200])),
         ("create_enrolment_key",   Tokens([403,     201,  403,   403,   201])),
         ("list_enrolment_keys",    Tokens([403,     200,  403,   403,   200])),
         ("revoke_enrolment_key",   Tokens([403,     200,  403,   403,   404])),
@@ -64,6 +71,19 @@ fn rows() -> Vec<Row> {
         ("approve_worker",         Tokens([403,     200,  403,   403,   404])),
         ("reject_worker",          Tokens([403,     200,  403,   403,   404])),
         ("revoke_worker",          Tokens([403,     200,  403,   403,   404])),
+        ("drain_worker",           Tokens([403,     200,  403,   403,   404])),
+        ("resume_worker",          Tokens([403,     200,  403,   403,   404])),
+        ("register_workflow",      Tokens([403,     201,  201,   403,   201])),
+        ("list_workflows",         Tokens([403,     200,  200,   200,   200])),
+        ("get_workflow",           Tokens([403,     200,  200,   200,   404])),
+        ("list_workflow_versions", Tokens([403,     200,  200,   200,   404])),
+        ("retire_workflow",        Tokens([403,     200,  403,   403,   404])),
+        ("run_workflow",           Tokens([403,     201,  201,   403,   404])),
+        ("list_approvals",         Tokens([403,     200,  200,   200,   200])),
+        ("get_approval",           Tokens([403,     200,  200,   200,   404])),
+        ("decide_approval",        Tokens([403,     200,  403,   403,   404])),
+        ("get_governance",         Tokens([403,     200,  200,   200,   200])),
+        ("put_governance",         Tokens([403,     200,  403,   403,   200])),
         ("create_profile",         Tokens([201,     201,  403,   403,   201])),
         ("list_profiles",          Tokens([200,     200,  200,   200,   200])),
         ("get_profile",            Tokens([200,     200,  200,   200,   404])),
@@ -90,6 +110,8 @@ fn rows() -> Vec<Row> {
         ("get_result",             Tokens([403,     409,  409,   409,   404])),
         ("get_artifacts",          Tokens([403,     409,  409,   409,   404])),
         ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
+        ("get_usage",              Tokens([200,     200,  200,   200,   200])),
+        ("get_prices",             Tokens([200,     200,  200,   200,   200])),
         ("list_audit_entries",     Tokens([200,     200,  403,   403,   200])),
         ("get_audit_entry",        Tokens([200,     200,  403,   403,   404])),
         //                                  pending approved rejected revoked foreign
@@ -98,14 +120,20 @@ fn rows() -> Vec<Row> {
         ("get_queue_credentials",  Workers([403,    200,     403,     403,    200])),
         ("get_output_credentials", Workers([403,    200,     403,     403,    404])),
         ("get_step_inputs",        Workers([403,    200,     403,     403,    404])),
+        ("get_identity_token",     Workers([403,    200,     403,     403,    404])),
         ("start_step",             Workers([403,    200,     403,     403,    404])),
         ("report_step",            Workers([403,    200,     403,     403,    404])),
         //                                    own  foreign
         ("get_sandbox_step",       Sandboxes([200, 404])),
+        // Allowed, and refused because the step has no egress policy.
+        ("send_sandbox_heartbeat", Sandboxes([409, 404])),
         ("end_sandbox",            Sandboxes([204, 404])),
+        ("get_sandbox_token",      Sandboxes([200, 404])),
         //                                       nobody key
         ("register_worker",        Registration([202,   201])),
         ("get_openapi",            Anybody(200)),
+        ("get_discovery",          Anybody(200)),
+        ("get_keys",               Anybody(200)),
     ]
     .map(row)
     .into()
@@ -278,6 +306,10 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             body: json!({ "limits": { "requests_per_second": 1000, "burst": 1000 } }),
             ..one("project", OWN.to_owned())
         },
+        "set_egress_ceiling" => Asked {
+            body: json!({ "ceiling": "open" }),
+            ..one("project", OWN.to_owned())
+        },
         "create_token" if operator => with(json!({ "role": "viewer", "project": OWN })),
         "create_token" => with(json!({ "role": "viewer" })),
         "list_tokens" => Asked {
@@ -310,6 +342,31 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             "worker_id",
             world.worker(OWN, WorkerStatus::Pending).await.0.to_string(),
         ),
+        "drain_worker" | "resume_worker" => one(
+            "worker_id",
+            world
+                .worker(OWN, WorkerStatus::Approved)
+                .await
+                .0
+                .to_string(),
+        ),
+        "register_workflow" => with(json!({
+            "name": fresh(world),
+            "definition": { "steps": run()["steps"] }
+        })),
+        "get_workflow" | "list_workflow_versions" | "retire_workflow" => {
+            one("workflow", workflow(world, false).await.to_string())
+        }
+        "run_workflow" => Asked {
+            body: json!({}),
+            ..one("workflow", workflow(world, true).await.to_string())
+        },
+        "get_approval" => one("approval", waiting(world).await.to_string()),
+        "decide_approval" => Asked {
+            body: json!({ "decision": "deny", "reason": "r" }),
+            ..one("approval", waiting(world).await.to_string())
+        },
+        "put_governance" => with(json!({})),
         "create_profile" => with(json!({ "name": fresh(world) })),
         "get_profile" | "delete_profile" | "list_profile_versions" => {
             one("name", profile(world, who).await.to_string())
@@ -355,8 +412,12 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         "get_output_credentials" | "get_step_inputs" => held(world, json!({})).await,
         "start_step" => held(world, json!({ "sandbox": "s" })).await,
         "report_step" => held(world, json!({ "state": "succeeded" })).await,
-        "get_sandbox_step" | "end_sandbox" => {
-            let starting = held(world, json!({ "sandbox": TASK })).await;
+        "get_identity_token" => {
+            held_of(world, named(world).await, json!({ "audience": AUDIENCE })).await
+        }
+        "get_sandbox_step" | "send_sandbox_heartbeat" | "end_sandbox" | "get_sandbox_token" => {
+            let run = named(world).await;
+            let starting = held_of(world, run, json!({ "sandbox": TASK })).await;
             let (status, body) = world
                 .ask(Who::Approved, operation_of("start_step"), &starting)
                 .await;
@@ -370,20 +431,32 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             } else {
                 body.insert("project".to_owned(), json!(OWN));
             }
+            if operation.id == "get_sandbox_token" {
+                let body = asked.body.as_object_mut().unwrap();
+                body.insert("audience".to_owned(), json!(AUDIENCE));
+            }
             asked
         }
         "get_audit_entry" => one("event_id", entry(world, who).await),
         "send_heartbeat" => with(json!({ "leases": [] })),
         "list_projects"
         | "get_activity"
+        | "get_whoami"
         | "list_enrolment_keys"
         | "list_workers"
+        | "list_workflows"
+        | "list_approvals"
+        | "get_governance"
         | "list_profiles"
         | "get_cascade"
         | "list_revocations"
         | "list_runs"
         | "list_audit_entries"
+        | "get_usage"
+        | "get_prices"
         | "get_queue_credentials"
+        | "get_discovery"
+        | "get_keys"
         | "get_openapi" => Asked::default(),
         other => panic!("say here how `{other}` is asked for"),
     }
@@ -409,6 +482,50 @@ fn text(value: Option<&Value>) -> String {
 
 fn run() -> Value {
     json!({ "workflow": "w", "steps": [{ "id": "main", "pool": POOL, "mode": "sandboxed", "command": ["true"] }] })
+}
+
+/// A registered workflow, which waits for approval or runs.
+pub async fn workflow(world: &World, live: bool) -> WorkflowName {
+    let name: WorkflowName = fresh(world).parse().unwrap();
+    register(world, &name, "true").await;
+    if live {
+        let decision = Decision {
+            verdict: Verdict::Approve,
+            by: "other".to_owned(),
+            reason: None,
+            at: world.ledger.now(),
+        };
+        let (scope, id) = (scope(OWN), first_version(&name));
+        let decided = world.ledger.decide(&scope, &id, decision, true);
+        decided.await.unwrap();
+    }
+    name
+}
+
+/// Registers a version of a workflow, which runs this command.
+pub async fn register(world: &World, name: &WorkflowName, command: &str) {
+    let step = json!({
+        "pool": POOL, "mode": "sandboxed", "command": [command],
+        "timeout_seconds": 1, "max_attempts": 1, "ttl_seconds": 60,
+    });
+    let definition = serde_json::from_value(json!({ "steps": { "main": step } })).unwrap();
+    let scope = scope(OWN);
+    let registered = world
+        .ledger
+        .register_workflow(&scope, name, &definition, 1, "test");
+    registered.await.unwrap();
+}
+
+fn first_version(workflow: &WorkflowName) -> ApprovalId {
+    ApprovalId::Workflow {
+        workflow: workflow.clone(),
+        version: 1,
+    }
+}
+
+/// An approval that waits.
+async fn waiting(world: &World) -> ApprovalId {
+    first_version(&workflow(world, false).await)
 }
 
 /// An entry of the trail of the project or of the operators.
@@ -480,8 +597,33 @@ pub async fn revoked(world: &World, who: Who, hard: bool) -> Value {
 }
 
 pub async fn enqueued(world: &World) -> RunId {
+    enqueued_of(world, run()).await
+}
+
+/// A run whose step may have tokens for [`AUDIENCE`].
+async fn named(world: &World) -> RunId {
+    let name = fresh(world);
+    let content = Content {
+        identity: Some(Workload {
+            audiences: [AUDIENCE.parse().unwrap()].into(),
+        }),
+        ..Content::default()
+    };
+    let (owner, named) = (Owner::Project(scope(OWN)), name.parse().unwrap());
+    world
+        .ledger
+        .create_profile(&owner, &named, content, "test")
+        .await
+        .unwrap();
+    let mut run = run();
+    run["profile"] = json!(name);
+    run["steps"][0]["mode"] = json!("identity");
+    enqueued_of(world, run).await
+}
+
+async fn enqueued_of(world: &World, run: Value) -> RunId {
     let asked = Asked {
-        body: run(),
+        body: run,
         ..Asked::default()
     };
     let (status, body) = world
@@ -493,7 +635,10 @@ pub async fn enqueued(world: &World) -> RunId {
 
 /// What the approved worker says of a step that it holds.
 async fn held(world: &World, more: Value) -> Asked {
-    let run_id = enqueued(world).await;
+    held_of(world, enqueued(world).await, more).await
+}
+
+async fn held_of(world: &World, run_id: RunId, more: Value) -> Asked {
     let claiming = Asked {
         body: json!({ "run_id": run_id, "step_id": "main" }),
         ..Asked::default()

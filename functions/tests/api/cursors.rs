@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::authorisation::{asked, enqueued, operation_of, profile, revoked};
+use super::authorisation::{asked, enqueued, operation_of, profile, register, revoked, workflow};
 use crate::semantics::artifacts::left_many;
 use crate::world::{Asked, Who, World};
 use sealfleet_api::operations::{self, Operation};
@@ -19,10 +19,15 @@ struct List {
 }
 
 /// Filters that a cursor made without them is not for.
-const FILTERS: [(&str, &str, &str); 4] = [
+const FILTERS: [(&str, &str, &str); 9] = [
+    ("list_approvals", "state", "decided"),
+    ("get_usage", "from", "2027-01-14"),
     ("get_output", "stream", "stdout"),
     ("list_audit_entries", "type", "run.enqueued"),
     ("list_runs", "state", "queued"),
+    ("list_runs", "workflow", "other"),
+    ("list_runs", "profile", "crm"),
+    ("list_runs", "from", "2027-01-14T00:00:00Z"),
     ("list_revocations", "state", "lifted"),
 ];
 
@@ -38,6 +43,9 @@ impl List {
             let run = left_many(world).await;
             asked.path = BTreeMap::from([("run_id", run), ("step_id", "only".to_owned())]);
         }
+        if operation.id == "get_usage" {
+            asked.query.insert("group_by", "model".to_owned());
+        }
         if operation.id == "list_profile_versions" {
             let change = Asked {
                 if_match: Some(1),
@@ -48,6 +56,9 @@ impl List {
                 world.ask(by, operation_of("put_profile"), &change).await.0,
                 200
             );
+        }
+        if let Some(name) = asked.path.get("workflow") {
+            register(world, &name.parse().unwrap(), "false").await;
         }
         if operation.query.iter().any(|query| query.name == "limit") {
             asked.query.insert("limit", "1".to_owned());
@@ -97,6 +108,13 @@ async fn a_cursor_is_of_one_list() {
         profile(&world, Who::Admin).await;
         revoked(&world, Who::Admin, false).await;
         enqueued(&world).await;
+        workflow(&world, false).await;
+    }
+    let hand = world.hand(&json!({ "models": ["acme/a"] })).await;
+    for more in [json!({ "model": "acme/a" }), json!({})] {
+        let run = world.enqueued_step(&more).await;
+        let lease = world.claimed(&hand, &run).await;
+        world.succeeded(&hand, &lease).await;
     }
     let mut lists = Vec::new();
     for operation in operations::all()

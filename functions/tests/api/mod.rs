@@ -2,5 +2,6 @@
 //! handlers' answers.
 
 pub mod authorisation;
+mod console;
 mod cursors;
 mod routes;

@@ -1,17 +1,23 @@
 //! How each event is written in OCSF: an example of every one, and the table of the SIEM guide.
 //!
-//! `scripts/check-ocsf` validates `docs/reference/ocsf-examples.jsonl` against the published
-//! schema. `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf` writes both anew.
+//! `scripts/check-ocsf` validates the examples of both versions.
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf` writes all anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use sealfleet_domain::audit::catalogue::CATALOGUE;
 use sealfleet_domain::audit::{AuditEntry, Event};
-use sealfleet_functions::export::ocsf::{Mapping, mapping, ocsf};
+use sealfleet_domain::hash::sha256_hex;
+use sealfleet_functions::export::ocsf::{Mapping, Version, lines, mapping, ocsf};
 use serde_json::{Value, json};
 
-const EXAMPLES: &str = "docs/reference/ocsf-examples.jsonl";
+const EXAMPLES: [(Version, &str); 2] = [
+    (Version::V1_6, "docs/reference/ocsf-examples.jsonl"),
+    (Version::V1_9, "docs/reference/ocsf-1.9-examples.jsonl"),
+];
+/// The object that the examples stand in.
+const OBJECT: &str = "audit/project=healthcare/date=2026-01-31/3-100-200.jsonl.gz";
 const GUIDE: &str = "docs/guides/siem.md";
 const BEGIN: &str = "<!-- begin ocsf -->\n";
 const END: &str = "<!-- end ocsf -->";
@@ -70,15 +76,11 @@ fn path(file: &str) -> std::path::PathBuf {
 
 #[test]
 fn there_is_an_example_of_every_event() {
-    let lines: String = entries()
-        .iter()
-        .map(|entry| format!("{}\n", ocsf(entry, 0, &entry.events[0])))
-        .collect();
-    compare(
-        EXAMPLES,
-        &std::fs::read_to_string(path(EXAMPLES)).unwrap_or_default(),
-        &lines,
-    );
+    for (version, file) in EXAMPLES {
+        let is = std::fs::read_to_string(path(file)).unwrap_or_default();
+        let should_be = lines(version, OBJECT, &entries());
+        compare(file, &is, &String::from_utf8(should_be).unwrap());
+    }
 }
 
 #[test]
@@ -118,12 +120,114 @@ fn the_guide_shows_how_each_event_is_written() {
 
 #[test]
 fn the_event_itself_is_complete_and_unchanged() {
-    for entry in entries() {
-        let mut unmapped = ocsf(&entry, 0, &entry.events[0])["unmapped"].clone();
+    for (entry, (version, _)) in entries()
+        .iter()
+        .flat_map(|entry| EXAMPLES.map(|of| (entry, of)))
+    {
+        let mut unmapped = ocsf(version, entry, 0, &entry.events[0])["unmapped"].clone();
         let members = unmapped.as_object_mut().unwrap();
         assert_eq!(members.remove("index"), Some(json!(0)));
         let event = members.remove("event").unwrap();
         members.insert("events".to_owned(), Value::Array(vec![event]));
-        assert_eq!(unmapped, serde_json::to_value(&entry).unwrap());
+        assert_eq!(unmapped, serde_json::to_value(entry).unwrap());
     }
+}
+
+/// The lines of an object in version 1.9.
+fn chained() -> Vec<Value> {
+    let bytes = lines(Version::V1_9, OBJECT, &entries());
+    let lines = std::str::from_utf8(&bytes).unwrap().lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Whether each event has its own hash and names the one before it.
+fn is_whole(lines: &[Value]) -> bool {
+    let mut last: Option<Value> = None;
+    lines.iter().all(|line| {
+        let mut bare = line.clone();
+        let attestation = &mut bare["attestation_list"][0];
+        let own = attestation["fingerprint"].take();
+        attestation.as_object_mut().unwrap().remove("fingerprint");
+        let follows = attestation.get("prev_event") == last.as_ref();
+        let of_object = attestation["chain_uid"] == OBJECT;
+        let hash = sha256_hex(bare.to_string().as_bytes());
+        last = Some(json!({
+            "uid": line["metadata"]["uid"], "type_uid": line["type_uid"], "fingerprint": own,
+        }));
+        follows && of_object && own["value"] == hash
+    })
+}
+
+#[test]
+fn the_chain_of_an_object_shows_what_was_changed() {
+    let whole = chained();
+    assert!(whole.len() > 30 && is_whole(&whole));
+    let mut edited = whole.clone();
+    edited[3]["message"] = json!("nothing happened");
+    assert!(!is_whole(&edited));
+    let mut without_one = whole.clone();
+    without_one.remove(3);
+    assert!(!is_whole(&without_one));
+    let mut swapped = whole.clone();
+    swapped.swap(3, 4);
+    assert!(!is_whole(&swapped));
+    // Whoever edits an event and its own hash breaks the next.
+    let mut hashed_anew = whole.clone();
+    hashed_anew[3]["message"] = json!("nothing happened");
+    let mut bare = hashed_anew[3].clone();
+    let attestation = bare["attestation_list"][0].as_object_mut().unwrap();
+    attestation.remove("fingerprint");
+    let hash = sha256_hex(bare.to_string().as_bytes());
+    hashed_anew[3]["attestation_list"][0]["fingerprint"]["value"] = json!(hash);
+    assert!(is_whole(&hashed_anew[..4]) && !is_whole(&hashed_anew));
+}
+
+#[test]
+fn each_event_of_a_run_says_under_whose_authority_it_happened() {
+    let of = |name: &str| {
+        let lines = chained();
+        let found = lines
+            .iter()
+            .find(|line| line["metadata"]["event_code"] == name);
+        found.unwrap().clone()
+    };
+    let run = &of("run.enqueued")["delegation"];
+    let leased = of("step.leased");
+    let token = &of("identity.token_issued")["delegation"];
+    assert_eq!(of("run.enqueued")["actor"]["user"]["type"], "token");
+    assert_eq!(
+        run["uid"],
+        of("run.enqueued")["metadata"]["correlation_uid"]
+    );
+    assert_eq!(leased["delegation"]["parent_uid"], run["uid"]);
+    assert_eq!(token["parent_uid"], leased["delegation"]["uid"]);
+    assert_eq!(
+        leased["ai_agent"]["instance_uid"],
+        leased["delegation"]["uid"]
+    );
+    assert_eq!(leased["ai_agent"]["ai_model"]["ai_provider"], "anthropic");
+    assert_eq!(
+        of("secret.released")["delegation"]["scopes"],
+        json!(["CRM_TOKEN"])
+    );
+    // What is of no run, and findings, have none.
+    assert!(of("token.created").get("delegation").is_none());
+    assert!(of("redaction.match").get("delegation").is_none());
+}
+
+#[test]
+fn the_older_version_stays_as_it_is() {
+    for entry in entries() {
+        let line = ocsf(Version::V1_6, &entry, 0, &entry.events[0]);
+        for name in ["attestation_list", "delegation", "ai_agent", "application"] {
+            assert!(line.get(name).is_none(), "{line}");
+        }
+        assert_eq!(line["metadata"]["version"], "1.6.0");
+        assert!(line["metadata"].get("profiles").is_none());
+    }
+    assert_eq!("1.6".parse(), Ok(Version::default()));
+    assert_eq!("1.9".parse(), Ok(Version::V1_9));
+    assert!("1.7".parse::<Version>().is_err());
 }

@@ -12,6 +12,7 @@ use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::signing::Signer;
 use sealfleet_domain::{Clock as _, Timestamp};
+use sealfleet_functions::export::ocsf::Version;
 use sealfleet_functions::export::{self, Done, Ports};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_ledger::store::{Condition, Item, Table, Write};
@@ -54,6 +55,7 @@ impl World {
             signer: Box::new(Ink),
             ledger: ledger(&stage, 1),
             metrics: Metrics::to("export", metrics.clone()),
+            version: Version::default(),
         };
         Self {
             bucket,

@@ -130,7 +130,16 @@ egress                              &{"egress":{"allow":[]}}
 egress.allow[0].host                &{"egress":{"allow":[{"host":"https://a.example"}]}}
 egress.allow[0].host                &{"egress":{"allow":[{"host":"0x7f.1"}]}}
 egress                              &{"egress":{"allow":[{"host":"a.example","port":0}]}}
-egress.allow[0].methods             &{"egress":{"allow":[{"host":"a.example","methods":["GET"]}]}}
+egress.allow[0].methods[0]          &{"egress":{"allow":[{"host":"a.example","methods":["get"]}]}}
+egress.allow[0].methods             &{"egress":{"allow":[{"host":"a.example","methods":[]}]}}
+egress.allow[0].paths[0]            &{"egress":{"allow":[{"host":"a.example","paths":["/a/../b"]}]}}
+egress.allow[0].queries             &{"egress":{"allow":[{"host":"a.example","queries":["a"]}]}}
+delivery.API_KEY                    &{"delivery":{"API_KEY":"file"}}
+delivery.API_KEY                    &{"secrets":{"API_KEY":"builtin://x@1"},"delivery":{"API_KEY":"header"}}
+delivery.API_KEY                    &{"secrets":{"API_KEY":"builtin://x@1"},"delivery":{"API_KEY":{"egress":{"to":[]}}}}
+delivery.API_KEY.egress.to[0].host  &{"secrets":{"API_KEY":"builtin://x@1"},"delivery":{"API_KEY":{"egress":{"to":[{"host":"https://a.example"}]}}}}
+delivery.A                          &{"env":{"A":"1"},"delivery":{"A":{"egress":{"to":[{"host":"a.example"}]}}}}
+delivery.LD_AUDIT                   &{"delivery":{"LD_AUDIT":"file"}}
 allowed_workflows[0]                &{"allowed_workflows":["No!"]}
 
 # operator POST /v1/profiles {"name":"bad"}
@@ -223,6 +232,7 @@ sandbox                             &{"sandbox":1}
 sandbox                             &{"sandbox":"s\u001b"}
 resolved                            &{"sandbox":"s","resolved":{"K":"two\nlines"}}
 resolved.K                          &{"sandbox":"s","resolved":{"K":"\u001b"}}
+store_request_ids                   &{"sandbox":"s","store_request_ids":{"K":"two\nlines"}}
 
 # worker POST /v1/reports {"run_id":"run_0198c0de-0000-7000-8000-00000000000a","step_id":"only","fence":1}
 state                               &{}

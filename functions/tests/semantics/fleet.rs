@@ -1,6 +1,7 @@
 //! Workers, enrolment keys, claims and reports.
 
 use sealfleet_domain::limits;
+use sealfleet_ledger::RunFilter;
 use serde_json::{Value, json};
 
 use super::{Hand, beside, merged, named, registration, run_of, step, success, text, with_profile};
@@ -260,7 +261,7 @@ async fn s08_a_body_cannot_name_another_project() {
     assert_eq!(world.seen().entries, before, "entries in any trail");
     let runs = world
         .ledger
-        .runs(&scope(OTHER), None, None, 10)
+        .runs(&scope(OTHER), &RunFilter::default(), None, 10)
         .await
         .unwrap();
     assert!(runs.items.is_empty());
@@ -449,6 +450,69 @@ async fn s18_the_newest_claim_counts() {
         world.events(&run, "step.succeeded").await[0]["fence"],
         new["fence"]
     );
+}
+
+/// A drained worker is given nothing new, and ends what it holds.
+#[tokio::test]
+async fn a_drained_worker_ends_its_steps_and_gets_no_others() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({ "max_concurrent": 2 })).await;
+    let (one, two) = (
+        world.enqueued_step(&json!({})).await,
+        world.enqueued_step(&json!({})).await,
+    );
+    let lease = world.claimed(&hand, &one).await;
+    world.started(&hand, &lease).await;
+    let admin = world.credential(Who::Admin);
+    let path = format!("/v1/workers/{}", hand.id);
+    for _ in 0..2 {
+        let drain = format!("POST {path}/drain");
+        let drained = world.ok(admin, &drain, Value::Null).await;
+        assert_eq!(drained["status"], "approved");
+        assert!(drained["draining_since"].is_string(), "{drained}");
+    }
+    let beats = json!({ "leases": [lease] });
+    let beat = world
+        .ok(&hand.credential, "POST /v1/heartbeats", beats)
+        .await;
+    assert_eq!(
+        (&beat["draining"], &beat["leases"][0]["held"]),
+        (&json!(true), &json!(true))
+    );
+    world
+        .claim_refused(&hand, &two, (403, "worker_draining"))
+        .await;
+    world.succeeded(&hand, &lease).await;
+    world.time_goes_by(70);
+    let why = text(&world.step(&two).await, "diagnosis");
+    assert!(why.contains("that does not drain"), "{why}");
+    for _ in 0..2 {
+        let resumed = world
+            .ok(admin, &format!("POST {path}/resume"), Value::Null)
+            .await;
+        assert!(resumed["draining_since"].is_null(), "{resumed}");
+    }
+    let beats = json!({ "leases": [] });
+    let beat = world
+        .ok(&hand.credential, "POST /v1/heartbeats", beats)
+        .await;
+    assert!(beat["draining"].is_null(), "{beat}");
+    world.claimed(&hand, &two).await;
+    for (event, count) in [("worker.drained", 1), ("worker.resumed", 1)] {
+        let told = named(&world.trail(&format!("&type={event}")).await, event);
+        let own = told.iter().filter(|told| told["worker_id"] == *hand.id);
+        assert_eq!(own.count(), count, "{told:?}");
+    }
+    // Only what may work can be drained.
+    world
+        .ok(admin, &format!("POST {path}/revoke"), Value::Null)
+        .await;
+    for verb in ["drain", "resume"] {
+        let what = format!("POST {path}/{verb}");
+        world
+            .refused(admin, &what, Value::Null, (409, "conflict"))
+            .await;
+    }
 }
 
 /// 19. Worker revoked mid-step -> heartbeat 403, step queued again.
@@ -738,8 +802,21 @@ async fn a_trail_says_what_was_redacted() {
             secrets.find(|secret| secret["name"] == name).unwrap()["version"].clone()
         };
         let resolved = json!({ "API_KEY": version("API_KEY"), "PIN": version("PIN") });
-        let start = merged(&lease, &json!({ "sandbox": "s", "resolved": resolved }));
+        let start = json!({
+            "sandbox": "s", "resolved": resolved, "store_request_ids": { "API_KEY": "id-of-store" },
+        });
+        let start = merged(&lease, &start);
         world.ok(&hand.credential, "POST /v1/starts", start).await;
+        let decrypted = world.events(&run, "secret.decrypted").await;
+        let ids = decrypted
+            .iter()
+            .map(|event| (&event["key"], &event["store_request_id"]));
+        let ids: Vec<_> = ids.collect();
+        let expected = [
+            (json!("API_KEY"), json!("id-of-store")),
+            (json!("PIN"), Value::Null),
+        ];
+        assert_eq!(ids, expected.each_ref().map(|(key, id)| (key, id)));
         let row = |key: &str, count: u64| json!({ "key": key, "stream": "stdout", "encoding": "base64", "count": count });
         let end = match state {
             "failed" => json!({ "state": state, "failure": { "kind": "exit", "code": 1 } }),

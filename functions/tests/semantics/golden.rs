@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_functions::export::ocsf::ocsf;
+use sealfleet_functions::export::ocsf::{Version, ocsf};
 use serde_json::{Value, json};
 
 use super::{beside, merged, run_of, step, text};
@@ -274,7 +274,7 @@ async fn told(world: &World, before: usize) -> Value {
         let read: AuditEntry = serde_json::from_value(entry.clone()).unwrap();
         let events = read.events.iter().enumerate();
         let exported: Vec<Value> = events
-            .map(|(index, event)| ocsf(&read, index, event))
+            .map(|(index, event)| ocsf(Version::V1_6, &read, index, event))
             .collect();
         json!({ "entry": entry, "exported": exported })
     });

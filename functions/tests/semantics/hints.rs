@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::fleet::MISMATCH;
 use super::{Hand, success};
-use crate::world::World;
+use crate::world::{Who, World};
 
 const EU: &str = r#"{ "requires": { "region": "eu" } }"#;
 
@@ -54,6 +54,19 @@ async fn a_hint_is_passed_on_until_a_worker_that_can_run_its_step_has_it() {
     world.claimed(&able, &run).await;
     // One refusal is on record, not one for each copy.
     assert_eq!(world.events(&run, "claim.refused").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_hint_is_passed_on_to_no_worker_that_drains() {
+    let world = World::new().await;
+    let (unable, able) = (world.hand(&json!({})).await, world.able().await);
+    let (_, hint) = world.of_eu().await;
+    let drain = format!("POST /v1/workers/{}/drain", able.id);
+    world
+        .ok(world.credential(Who::Admin), &drain, Value::Null)
+        .await;
+    world.mismatched(&unable, &hint).await;
+    assert_eq!(world.hints(), []);
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 //! cascades. They need neither AWS nor processes, and keep the numbers of the acceptance list;
 //! `tests/scenarios` has the others.
 
+mod approvals;
 pub mod artifacts;
 mod bad_input;
 mod cascade;
 mod deletion;
+mod delivery;
 mod egress;
 mod fleet;
 mod golden;
@@ -19,12 +21,15 @@ mod revocations;
 mod runs;
 mod sandboxes;
 mod trail;
+mod usage;
+pub mod workflows;
 
 use std::collections::BTreeMap;
 
+use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
 
-use crate::world::{OWN, POOL, Sent, Who, World};
+use crate::world::{OWN, POOL, Sent, Who, World, scope};
 
 /// A reference that stands for a secret beside a pull worker; nobody resolves it here.
 fn beside(name: &str) -> String {
@@ -133,6 +138,31 @@ impl World {
     /// Enqueues a run of one step `only`.
     pub async fn enqueued_step(&self, more: &Value) -> String {
         self.enqueued(run_of(&[step("only", more)])).await
+    }
+
+    /// ECS starts the task of a run's step `only`: the task's id, and its claim.
+    pub async fn in_its_task(&self, run: &str) -> (String, Value) {
+        self.deliver().await;
+        self.tasks_go_on(None).await;
+        let stored = self.ledger.run(&scope(OWN), run.parse().unwrap()).await;
+        let stored = stored.unwrap();
+        let step = stored.step(&"only".parse().unwrap()).unwrap();
+        let hold = step.state.hold().unwrap();
+        let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
+        let lease = json!({ "run_id": run, "step_id": "only", "fence": hold.fence });
+        (task, lease)
+    }
+
+    /// The answer to a task that asks by its role.
+    pub async fn asked_by_task(&self, task: &str, route: &str, body: &Value) -> (u16, Value) {
+        let body = merged(body, &json!({ "project": OWN }));
+        let request = Sent {
+            body: Some(body.to_string()),
+            sandbox: Some(task.to_owned()),
+            ..Sent::default()
+        };
+        self.send("POST", &format!("/v1/sandbox/{route}"), request)
+            .await
     }
 
     pub async fn profile(&self, name: &str, content: &Value) {

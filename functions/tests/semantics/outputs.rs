@@ -2,11 +2,10 @@
 //! while the step does, and what a sandbox tells of its end.
 
 use sealfleet_domain::output::chunk_name;
-use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
 
 use super::{Hand, merged, run_of, step, text};
-use crate::world::{CRM, FARGATE, OWN, Sent, Who, World, scope};
+use crate::world::{CRM, FARGATE, Who, World};
 
 /// A chunk as workers store it.
 fn chunk(pieces: &[(&str, &str)]) -> Vec<u8> {
@@ -319,26 +318,14 @@ async fn on_fargate(world: &World) -> (String, String, Value) {
         &json!({ "profile": CRM }),
     );
     let run = world.enqueued(body).await;
-    world.deliver().await;
-    world.tasks_go_on(None).await;
-    let id = run.parse().unwrap();
-    let stored = world.ledger.run(&scope(OWN), id).await.unwrap();
-    let step = stored.step(&"only".parse().unwrap()).unwrap();
-    let hold = step.state.hold().unwrap();
-    let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
-    let lease = json!({ "run_id": run, "step_id": "only", "fence": hold.fence });
+    let (task, lease) = world.in_its_task(&run).await;
     (run, task, lease)
 }
 
 /// Tells the end of a claim in the name of a task, and answers the status.
 async fn tell(world: &World, task: &str, lease: &Value, end: &Value) -> u16 {
-    let body = json!({ "project": OWN, "report": merged(lease, end) });
-    let request = Sent {
-        body: Some(body.to_string()),
-        sandbox: Some(task.to_owned()),
-        ..Sent::default()
-    };
-    world.send("POST", "/v1/sandbox/end", request).await.0
+    let body = json!({ "report": merged(lease, end) });
+    world.asked_by_task(task, "end", &body).await.0
 }
 
 #[tokio::test]

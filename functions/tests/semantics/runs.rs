@@ -58,6 +58,60 @@ async fn runs_are_found_by_their_labels_page_by_page() {
 }
 
 #[tokio::test]
+async fn runs_are_found_by_workflow_profile_and_time() {
+    let world = World::new().await;
+    for profile in ["desk", "erp"] {
+        world.profile(profile, &json!({})).await;
+    }
+    let of = |workflow: &str, more: &Value| {
+        let steps = [step("only", &json!({ "mode": "identity" }))];
+        let run = merged(&run_of(&steps), &json!({ "workflow": workflow }));
+        merged(&run, more)
+    };
+    let mut runs = Vec::new();
+    let mut times = Vec::new();
+    for workflow in ["refund", "report"] {
+        for profile in ["desk", "erp"] {
+            world.time_goes_by(60);
+            let run = of(workflow, &json!({ "profile": profile }));
+            runs.push(world.enqueued(run).await);
+            times.push(world.ledger.now());
+        }
+    }
+    let viewer = world.credential(Who::Viewer);
+    for (query, expected) in [
+        ("workflow=refund".to_owned(), vec![1, 0]),
+        ("profile=erp".to_owned(), vec![3, 1]),
+        (
+            "workflow=refund&profile=erp&state=queued".to_owned(),
+            vec![1],
+        ),
+        ("profile=system/erp".to_owned(), vec![]),
+        (format!("from={}", times[1]), vec![3, 2, 1]),
+        (format!("to={}", times[1]), vec![0]),
+        (
+            format!("from={}&to={}&profile=desk", times[1], times[3]),
+            vec![2],
+        ),
+    ] {
+        let expected: Vec<_> = expected.into_iter().map(|at: usize| &runs[at]).collect();
+        let found = listed(&world, &format!("/v1/runs?{query}")).await;
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query}");
+    }
+    let upside_down = format!("from={}&to={}", times[1], times[0]);
+    for query in [
+        "workflow=%20",
+        "profile=a/b/c",
+        "from=yesterday",
+        "to=1",
+        &upside_down,
+    ] {
+        let list = format!("GET /v1/runs?{query}");
+        world.refused(viewer, &list, Value::Null, BAD).await;
+    }
+}
+
+#[tokio::test]
 async fn labels_are_few_short_and_plain() {
     let world = World::new().await;
     let member = world.credential(Who::Member);

@@ -59,6 +59,12 @@ export interface SealfleetProjectProps {
    */
   readonly queueAgeSeconds?: number;
   /**
+   * The control plane's output `Issuer`: lets the project's own workers read its secrets with tokens of their steps.
+   *
+   * @default no worker can
+   */
+  readonly issuer?: string;
+  /**
    * How long to keep the output of the project's sandboxes.
    *
    * @default RetentionDays.THREE_MONTHS
@@ -76,8 +82,10 @@ export class SealfleetProject extends Construct {
   public readonly pullQueueUrl?: string;
   /** URL of the Fargate pool's queue. */
   public readonly fargateQueueUrl?: string;
-  /** The only role that reads the project's secrets. */
+  /** Role by which ECS reads the project's secrets. */
   public readonly executionRoleArn?: string;
+  /** Role by which sandboxes of the project's own workers read its secrets. */
+  public readonly readerRoleArn?: string;
   private readonly included: Included;
 
   constructor(scope: Construct, id: string, props: SealfleetProjectProps) {
@@ -91,6 +99,7 @@ export class SealfleetProject extends Construct {
       Project: props.project,
       PullPool: pullPool,
       FargatePool: fargatePool,
+      Issuer: props.issuer,
       KmsKeyArn: props.encryptionKey?.keyArn,
       AlarmTopicArn: props.alarmTopic?.topicArn,
       QueueAgeSeconds: props.queueAgeSeconds,
@@ -101,12 +110,14 @@ export class SealfleetProject extends Construct {
       HasAlarmTopic: props.alarmTopic ? true : undefined,
       HasBoundary: props.permissionsBoundary ? true : undefined,
       HasSecretsKey: props.secretsKey ? true : undefined,
+      HasIssuer: props.issuer ? true : undefined,
     };
     this.included = new Included(this, 'project.json', parameters, conditions, ['ProjectIsNotReserved', 'PoolsDiffer']);
     this.logGroupName = this.included.output('LogGroupName');
     this.pullQueueUrl = pullPool ? this.included.output('PullQueueUrl') : undefined;
     this.fargateQueueUrl = fargatePool ? this.included.output('FargateQueueUrl') : undefined;
     this.executionRoleArn = fargatePool ? this.included.output('ExecutionRoleArn') : undefined;
+    this.readerRoleArn = pullPool && props.issuer ? this.included.output('ReaderRoleArn') : undefined;
   }
 
   /**

@@ -17,6 +17,13 @@ export enum AuditLockMode {
   COMPLIANCE = 'COMPLIANCE',
 }
 
+/** The version of OCSF in which audit events are exported. */
+export enum OcsfVersion {
+  V1_6 = '1.6',
+  /** Adds who acts for whom, the AI agent, and a chain of the events of each object. */
+  V1_9 = '1.9',
+}
+
 /** A network of your own for Fargate sandboxes. They must reach the HTTP API, ECR, CloudWatch Logs, S3 and Secrets Manager. */
 export interface SandboxNetwork {
   /** The VPC. */
@@ -86,6 +93,12 @@ export interface SealfleetProps {
    */
   readonly sandboxInternet?: boolean;
   /**
+   * Networks that are not public, as 10.20.0.0/16, and that the egress policies of Fargate steps may reach all the same.
+   *
+   * @default - none
+   */
+  readonly egressNetworks?: string[];
+  /**
    * Your own key for tables, audit bucket, queues and log groups. docs/guides/deploy.md has the key policy that it needs.
    *
    * @default - keys that AWS manages
@@ -129,11 +142,23 @@ export interface SealfleetProps {
    */
   readonly auditExpireDays?: number;
   /**
+   * Version of OCSF in which new audit events are exported. What is exported already stays as it is.
+   *
+   * @default OcsfVersion.V1_6
+   */
+  readonly ocsfVersion?: OcsfVersion;
+  /**
    * Days for which the ledger keeps a run after its end.
    *
    * @default 90
    */
   readonly runRetentionDays?: number;
+  /**
+   * Your own prices as JSON, which go before the list prices that usage is charged by (docs/guides/usage.md).
+   *
+   * @default - list prices
+   */
+  readonly prices?: string;
   /**
    * Days for which an entry stays in the audit table, at least 15. The archive keeps it for `auditExpireDays`.
    *
@@ -219,6 +244,18 @@ export interface SealfleetProps {
    */
   readonly oidcIssuers?: string;
   /**
+   * The URL that others know this deployment by when they verify identity tokens of steps: a custom domain of the API.
+   *
+   * @default - the API's own address
+   */
+  readonly issuerUrl?: string;
+  /**
+   * The keys of identity tokens: `a`, `a,b`, `b,a` or `b`. The first one signs, and tokens of both are verified.
+   *
+   * @default a
+   */
+  readonly identityKeys?: string;
+  /**
    * Requests that the callers of one project may make each second.
    *
    * @default 100
@@ -296,6 +333,7 @@ export class Sealfleet extends Construct {
       VpcCidr: props.vpcCidr,
       S3PrefixListId: props.s3PrefixListId,
       SandboxInternet: props.sandboxInternet === undefined ? undefined : String(props.sandboxInternet),
+      EgressNetworks: props.egressNetworks,
       KmsKeyArn: props.encryptionKey?.keyArn,
       AlarmTopicArn: props.alarmTopic?.topicArn,
       LogRetentionDays: props.logRetention,
@@ -303,7 +341,9 @@ export class Sealfleet extends Construct {
       AuditLockMode: props.auditLockMode,
       AuditLockDays: props.auditLockDays,
       AuditExpireDays: props.auditExpireDays,
+      OcsfVersion: props.ocsfVersion,
       RunRetentionDays: props.runRetentionDays,
+      Prices: props.prices,
       TrailRetentionDays: props.trailRetentionDays,
       OutputRetentionDays: props.outputRetentionDays,
       ExportWindowSeconds: props.exportWindowSeconds,
@@ -318,6 +358,8 @@ export class Sealfleet extends Construct {
       RegisterRateLimit: props.registerRateLimit,
       RegisterBurstLimit: props.registerBurstLimit,
       OidcIssuers: props.oidcIssuers,
+      IssuerUrl: props.issuerUrl,
+      IdentityKeys: props.identityKeys,
       ProjectRequestsPerSecond: props.projectRequestsPerSecond,
       ProjectRequestsBurst: props.projectRequestsBurst,
       StopReservedConcurrency: props.stopReservedConcurrency,

@@ -7,7 +7,7 @@ import { ManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Topic } from 'aws-cdk-lib/aws-sns';
-import { AuditLockMode, Sealfleet, SealfleetProject, SealfleetProjectProps } from '../lib';
+import { AuditLockMode, OcsfVersion, Sealfleet, SealfleetProject, SealfleetProjectProps } from '../lib';
 import { Json, code, given, newStack, normal, synth, translated } from './synth';
 
 const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000000';
@@ -62,6 +62,7 @@ test('the control plane with properties is the SAM template with those parameter
     vpcCidr: '10.1.0.0/16',
     s3PrefixListId: 'pl-1',
     sandboxInternet: true,
+    egressNetworks: ['10.1.0.0/16', '10.2.0.0/16'],
     encryptionKey: Key.fromKeyArn(stack, 'Key', KEY),
     alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
     logRetention: RetentionDays.ONE_YEAR,
@@ -69,7 +70,9 @@ test('the control plane with properties is the SAM template with those parameter
     auditLockMode: AuditLockMode.COMPLIANCE,
     auditLockDays: 400,
     auditExpireDays: 800,
+    ocsfVersion: OcsfVersion.V1_9,
     runRetentionDays: 10,
+    prices: '{}',
     trailRetentionDays: 20,
     outputRetentionDays: 7,
     exportWindowSeconds: 90,
@@ -84,6 +87,8 @@ test('the control plane with properties is the SAM template with those parameter
     registerRateLimit: 1,
     registerBurstLimit: 2,
     oidcIssuers: '[]',
+    issuerUrl: 'https://issuer.example.com',
+    identityKeys: 'a,b',
     projectRequestsPerSecond: 10,
     projectRequestsBurst: 30,
     stopReservedConcurrency: 10,
@@ -93,9 +98,9 @@ test('the control plane with properties is the SAM template with those parameter
     NamePrefix: 'acme', PermissionsBoundaryArn: BOUNDARY, ZoneA: 'eu-west-1b', ZoneB: 'eu-west-1c',
     SandboxBucketArns: ['arn:aws:s3:::acme-data', 'arn:aws:s3:::acme-data/*'],
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
-    SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, SystemLogLevel: 'INFO', AuditLockMode: 'COMPLIANCE',
-    AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, OutputRetentionDays: 7, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
-    RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]',
+    SandboxInternet: 'true', EgressNetworks: ['10.1.0.0/16', '10.2.0.0/16'], KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, SystemLogLevel: 'INFO', AuditLockMode: 'COMPLIANCE',
+    AuditLockDays: 400, AuditExpireDays: 800, OcsfVersion: '1.9', RunRetentionDays: 10, Prices: '{}', TrailRetentionDays: 20, OutputRetentionDays: 7, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
+    RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]', IssuerUrl: 'https://issuer.example.com', IdentityKeys: 'a,b',
     ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
@@ -118,16 +123,17 @@ test('a project is the SAM template with its parameters', () => {
     alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
     queueAgeSeconds: 600,
     logRetention: RetentionDays.ONE_WEEK,
+    issuer: 'https://issuer.example',
   });
   const sam = given(translated('project'), {
     NamePrefix: 'acme', PermissionsBoundaryArn: BOUNDARY, SecretsKmsKeyArn: SECRETS_KEY,
-    Project: 'healthcare', PullPool: 'workers', FargatePool: 'fargate',
+    Project: 'healthcare', PullPool: 'workers', FargatePool: 'fargate', Issuer: 'https://issuer.example',
     KmsKeyArn: KEY, AlarmTopicArn: TOPIC, QueueAgeSeconds: 600, LogRetentionDays: 7,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
-  const decided = ['HasKey', 'HasAlarmTopic', 'HasBoundary', 'HasSecretsKey'];
+  const decided = ['HasKey', 'HasAlarmTopic', 'HasBoundary', 'HasSecretsKey', 'HasIssuer'];
   assert.deepEqual(less(made, decided, []), less(expected, decided, ['ProjectIsNotReserved', 'PoolsDiffer']));
-  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes', 'yes', 'yes']);
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes', 'yes', 'yes', 'yes']);
   assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
 });
 

@@ -119,7 +119,7 @@ const CONTROL_PLANE: Accepted[] = [
   },
   {
     rule: 'APIG4',
-    reason: 'Callers hold API tokens, which the functions check against the ledger before anything else. The one route for IAM callers asks for a signature.',
+    reason: 'Callers hold API tokens, which the functions check against the ledger before anything else. Routes for IAM callers ask for a signature. What is public are the keys of identity tokens, and the API\'s document.',
     evidence: (template) => resource(template, 'PostSandboxStepRoute').AuthorizationType === 'AWS_IAM',
   },
   {
@@ -128,9 +128,9 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: (template) => resource(template, 'SandboxApiPostStep').Integration.Type === 'AWS_PROXY',
   },
   {
-    rule: 'COG4', on: ['SandboxApiPostEnd', 'SandboxApiPostStep'],
+    rule: 'COG4', on: ['SandboxApiPostEnd', 'SandboxApiPostHeartbeat', 'SandboxApiPostStep', 'SandboxApiPostToken'],
     reason: 'Callers are ECS tasks: they sign with their role.',
-    evidence: (template) => ['SandboxApiPostEnd', 'SandboxApiPostStep']
+    evidence: (template) => ['SandboxApiPostEnd', 'SandboxApiPostHeartbeat', 'SandboxApiPostStep', 'SandboxApiPostToken']
       .every((method) => resource(template, method).AuthorizationType === 'AWS_IAM'),
   },
   ...['APIG1', 'APIG6'].map((rule) => ({

@@ -79,9 +79,18 @@ export function given(template: Json, parameters: Record<string, Json>): Json {
       return parameters[node.Ref];
     }
     const sub = node['Fn::Sub'];
+    const filled = (text: string) => text.replace(/\$\{(\w+)\}/g, (whole, name) => (name in parameters ? String(parameters[name]) : whole));
     if (typeof sub === 'string') {
-      const text = sub.replace(/\$\{(\w+)\}/g, (whole, name) => (name in parameters ? String(parameters[name]) : whole));
-      return { 'Fn::Sub': text };
+      return { 'Fn::Sub': filled(sub) };
+    }
+    if (Array.isArray(sub)) {
+      return { 'Fn::Sub': [filled(sub[0]), replace(sub[1])] };
+    }
+    // What is known at synthesis is evaluated there.
+    const split = node['Fn::Select']?.[1]?.['Fn::Split'];
+    const text = split && replace(split[1]);
+    if (typeof text === 'string') {
+      return text.split(split[0])[Number(node['Fn::Select'][0])];
     }
     return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, replace(value)]));
   };

@@ -1,27 +1,35 @@
 //! The ECS agent: takes one task from PENDING to STOPPED.
 //!
 //! It follows Fargate's order: first the roles, secrets and log stream
-//! (`ResourceInitializationError`), then the image (`CannotPullContainerError`), then the container
-//! (`CannotStartContainerError`). Every task ends in STOPPED. Each failure has a stop reason, a
-//! stop order ends every wait, and a task whose worker panics is marked as lost.
+//! (`ResourceInitializationError`), then the image (`CannotPullContainerError`), then the
+//! containers (`CannotStartContainerError`), each behind those that it depends on. The task ends
+//! with its first essential container; the others are stopped in the opposite order. Every task
+//! ends in STOPPED. Each failure has a stop reason, a stop order ends every wait, and a task whose
+//! worker panics is marked as lost.
+//!
+//! Containers of a task share loopback, which here is the host's. So of the tasks with several
+//! containers one runs at a time, and has its ports for itself; the others are PENDING.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::cloud::{Cloud, CloudError, RoleSession};
 use crate::cluster::{Assignment, Cluster, StopCause};
 use crate::credentials::CredentialPaths;
+use crate::definition;
 use crate::logs::{self, LogStream};
 use crate::random;
 use crate::sandbox::{Container, ContainerSpec, Exit, Runtime};
 use crate::secrets;
-use crate::task::{Status, StopCode};
+use crate::task::{Status, StopCode, Task};
 
 /// Repository of the only image.
 pub const IMAGE_REPOSITORY: &str = "sealfleet/sandbox";
@@ -47,36 +55,56 @@ pub struct Agent {
     pub credentials: Arc<CredentialPaths>,
     pub image: Image,
     pub surroundings: Surroundings,
+    /// Held by the task with several containers that runs.
+    pub loopback: Semaphore,
 }
 
 /// Why a task got no container.
 struct StartFailure {
     task_reason: String,
-    container_reason: Option<String>,
+    /// The container that is to blame, and why.
+    container: Option<(String, String)>,
 }
 
 impl StartFailure {
     fn resource(reason: &str) -> Self {
         Self {
             task_reason: format!("ResourceInitializationError: {reason}"),
-            container_reason: None,
+            container: None,
         }
     }
 
-    fn container(reason: String) -> Self {
+    fn container(name: &str, reason: String) -> Self {
         Self {
             task_reason: reason.clone(),
-            container_reason: Some(reason),
+            container: Some((name.to_owned(), reason)),
         }
     }
 }
 
-/// Everything that a container needs.
+/// Everything that a task needs.
 struct Prepared {
+    parts: Vec<Part>,
+    /// The path that serves its role's credentials.
+    credentials_path: Option<String>,
+}
+
+/// Everything that a container needs.
+struct Part {
+    name: String,
+    essential: bool,
+    stop_timeout: Duration,
     spec: ContainerSpec,
     logs: Option<LogStream>,
-    /// The path that serves its task role's credentials.
-    credentials_path: Option<String>,
+}
+
+/// A container that has started.
+struct Started {
+    name: String,
+    essential: bool,
+    stop_timeout: Duration,
+    container: Arc<dyn Container>,
+    exit: Option<Exit>,
 }
 
 impl Agent {
@@ -99,76 +127,103 @@ impl Agent {
         let id = assignment.task_id.clone();
         self.cluster
             .advance(&id, |task| task.status = Status::Pending);
-        let prepared = tokio::select! {
+        let ready = async {
+            let alone = match assignment.containers.as_slice() {
+                [_] => None,
+                _ => self.loopback.acquire().await.ok(),
+            };
+            (alone, self.prepare(&assignment).await)
+        };
+        let ready = tokio::select! {
             biased;
             () = ordered_to_stop(assignment.stop.clone()) => None,
-            prepared = self.prepare(&assignment) => Some(prepared),
+            ready = ready => Some(ready),
         };
-        match prepared {
+        match ready {
             None => self.finish_unstarted(&id, None),
-            Some(Err(failure)) => self.finish_unstarted(&id, Some(failure)),
-            Some(Ok(prepared)) => self.start(&id, prepared, &assignment).await,
+            Some((_, Err(failure))) => self.finish_unstarted(&id, Some(failure)),
+            Some((_alone, Ok(prepared))) => self.start(&id, prepared, &assignment).await,
         }
     }
 
     async fn prepare(&self, assignment: &Assignment) -> Result<Prepared, StartFailure> {
-        let (id, container) = (&assignment.task_id, &assignment.container);
+        let (id, containers) = (&assignment.task_id, &assignment.containers);
         if let Some(words) = assignment.fails {
             return Err(StartFailure {
                 task_reason: words.to_owned(),
-                container_reason: None,
+                container: None,
             });
         }
-        let execution_role = match &container.execution_role {
-            Some(arn) if container.logs.is_some() || !container.secrets.is_empty() => {
-                Some(Arc::new(self.open_role(arn, id).await?))
-            }
-            _ => None,
-        };
-        let mut secrets = Vec::new();
-        let mut stream = None;
-        if let Some(role) = execution_role {
-            if !container.secrets.is_empty() {
-                let credentials = role
-                    .credentials()
-                    .await
-                    .map_err(|error| not_assumed(&role.role_arn, &error))?;
-                secrets = secrets::resolve(self.cloud.as_ref(), &credentials, &container.secrets)
-                    .await
-                    .map_err(|reason| StartFailure::resource(&reason))?;
-            }
-            if let Some(target) = &container.logs {
-                let name = format!("{}/{}/{id}", target.stream_prefix, container.name);
-                let made =
-                    LogStream::create(Arc::clone(&self.cloud), role, &target.group, name).await;
-                stream = Some(made.map_err(|error| log_stream_failed(&error))?);
-            }
+        let mut resources = Vec::new();
+        for container in containers {
+            resources.push(self.resources(id, container).await?);
         }
         self.cluster
             .advance_quietly(id, |task| task.pull_started_at = Some(clock::now()));
-        self.image
-            .check(&container.image)
-            .map_err(StartFailure::container)?;
+        for container in containers {
+            self.image
+                .check(&container.image)
+                .map_err(|reason| StartFailure::container(&container.name, reason))?;
+        }
         self.cluster
             .advance_quietly(id, |task| task.pull_stopped_at = Some(clock::now()));
 
         // Open the path last: from here on only `start` runs, which closes it when the task ends.
-        let task_role = match &container.task_role {
+        let role = containers.first().and_then(|one| one.task_role.as_ref());
+        let task_role = match role {
             Some(arn) => Some(self.open_role(arn, id).await?),
             None => None,
         };
         let credentials_path = task_role.map(|role| self.credentials.open(role));
-        Ok(Prepared {
+        let parts = containers.iter().zip(resources);
+        let part = |(container, (secrets, logs)): (&definition::Container, _)| Part {
+            name: container.name.clone(),
+            essential: container.essential,
+            stop_timeout: container.stop_timeout,
             spec: ContainerSpec {
                 command: container.command.clone(),
-                environment: self.environment(assignment, secrets, credentials_path.as_deref()),
+                environment: self.environment(container, secrets, credentials_path.as_deref()),
                 memory_mib: container.memory_mib,
                 writable: container.writable.clone(),
                 directory: container.directory.clone(),
             },
-            logs: stream,
-            credentials_path,
+            logs,
+        };
+        Ok(Prepared {
+            parts: parts.map(part).collect(),
+            credentials_path: credentials_path.clone(),
         })
+    }
+
+    /// The secrets of a container, and the stream of its log.
+    async fn resources(
+        &self,
+        id: &str,
+        container: &definition::Container,
+    ) -> Result<(Vec<(String, Zeroizing<String>)>, Option<LogStream>), StartFailure> {
+        let role = match &container.execution_role {
+            Some(arn) if container.logs.is_some() || !container.secrets.is_empty() => {
+                Arc::new(self.open_role(arn, id).await?)
+            }
+            _ => return Ok((Vec::new(), None)),
+        };
+        let mut secrets = Vec::new();
+        if !container.secrets.is_empty() {
+            let credentials = role
+                .credentials()
+                .await
+                .map_err(|error| not_assumed(&role.role_arn, &error))?;
+            secrets = secrets::resolve(self.cloud.as_ref(), &credentials, &container.secrets)
+                .await
+                .map_err(|reason| StartFailure::resource(&reason))?;
+        }
+        let mut stream = None;
+        if let Some(target) = &container.logs {
+            let name = format!("{}/{}/{id}", target.stream_prefix, container.name);
+            let made = LogStream::create(Arc::clone(&self.cloud), role, &target.group, name).await;
+            stream = Some(made.map_err(|error| log_stream_failed(&error))?);
+        }
+        Ok((secrets, stream))
     }
 
     async fn open_role(&self, arn: &str, task: &str) -> Result<RoleSession, StartFailure> {
@@ -180,7 +235,7 @@ impl Agent {
     /// address of the credentials. No name occurs twice.
     fn environment(
         &self,
-        assignment: &Assignment,
+        container: &definition::Container,
         secrets: Vec<(String, Zeroizing<String>)>,
         credentials_path: Option<&str>,
     ) -> Vec<(String, Zeroizing<String>)> {
@@ -199,7 +254,7 @@ impl Agent {
         ] {
             set(name, Zeroizing::new(value.to_owned()));
         }
-        for (name, value) in &assignment.environment {
+        for (name, value) in &container.environment {
             set(name, Zeroizing::new(value.clone()));
         }
         for (name, value) in secrets {
@@ -213,19 +268,39 @@ impl Agent {
     }
 
     async fn start(&self, id: &str, prepared: Prepared, assignment: &Assignment) {
-        let Prepared {
-            spec,
-            logs,
-            credentials_path,
-        } = prepared;
-        match self.runtime.start(spec).await {
-            Ok(container) => self.supervise(id, container, logs, assignment).await,
-            Err(reason) => {
-                let reason = format!("CannotStartContainerError: {reason}");
-                self.finish_unstarted(id, Some(StartFailure::container(reason)));
-            }
+        let (mut started, mut copying, mut failure) = (Vec::new(), JoinSet::new(), None);
+        for part in prepared.parts {
+            let mut container = match self.runtime.start(part.spec).await {
+                Ok(container) => container,
+                Err(reason) => {
+                    let reason = format!("CannotStartContainerError: {reason}");
+                    failure = Some(StartFailure::container(&part.name, reason));
+                    break;
+                }
+            };
+            let (outputs, stream) = (container.take_output(), part.logs);
+            copying.spawn(async move {
+                match stream {
+                    Some(stream) => stream.copy(outputs).await,
+                    None => logs::discard(outputs).await,
+                }
+            });
+            started.push(Started {
+                name: part.name,
+                essential: part.essential,
+                stop_timeout: part.stop_timeout,
+                container: Arc::from(container),
+                exit: None,
+            });
         }
-        if let Some(path) = credentials_path {
+        match failure {
+            Some(failure) => {
+                stop_all(&mut started).await;
+                self.finish_unstarted(id, Some(failure));
+            }
+            None => self.supervise(id, started, copying, assignment).await,
+        }
+        if let Some(path) = prepared.credentials_path {
             self.credentials.close(&path);
         }
     }
@@ -233,33 +308,40 @@ impl Agent {
     async fn supervise(
         &self,
         id: &str,
-        mut container: Box<dyn Container>,
-        stream: Option<LogStream>,
+        mut started: Vec<Started>,
+        mut copying: JoinSet<()>,
         assignment: &Assignment,
     ) {
         self.cluster.advance(id, |task| {
             task.status = Status::Running;
-            task.container.status = Status::Running;
+            for container in &mut task.containers {
+                container.status = Status::Running;
+            }
             task.started_at = Some(clock::now());
         });
-        let outputs = container.take_output();
-        let copying = tokio::spawn(async move {
-            match stream {
-                Some(stream) => stream.copy(outputs).await,
-                None => logs::discard(outputs).await,
+        let mut ends = JoinSet::new();
+        for (at, one) in started.iter().enumerate() {
+            let container = Arc::clone(&one.container);
+            ends.spawn(async move { (at, container.wait().await) });
+        }
+        let mut stopped = pin!(ordered_to_stop(assignment.stop.clone()));
+        loop {
+            let ended = tokio::select! {
+                ended = ends.join_next() => ended,
+                () = &mut stopped => break,
+            };
+            let Some(Ok((at, exit))) = ended else { break };
+            let Some(one) = started.get_mut(at) else {
+                break;
+            };
+            one.exit = Some(exit);
+            if one.essential {
+                break;
             }
-        });
-        let exit = tokio::select! {
-            exit = container.wait() => exit,
-            () = ordered_to_stop(assignment.stop.clone()) => container.stop(assignment.container.stop_timeout).await,
-        };
-        let (code, reason) = match exit {
-            Exit::Code(code) => (code, None),
-            Exit::OutOfMemory => (
-                137,
-                Some("OutOfMemoryError: Container killed due to memory usage".to_owned()),
-            ),
-        };
+            self.cluster.advance(id, |task| note(task, &one.name, exit));
+        }
+        ends.shutdown().await;
+        stop_all(&mut started).await;
         self.cluster.advance(id, |task| {
             let now = clock::now();
             task.status = Status::Deprovisioning;
@@ -270,11 +352,14 @@ impl Agent {
                 .get_or_insert(StopCode::EssentialContainerExited);
             task.stopped_reason
                 .get_or_insert_with(|| "Essential container in task exited".to_owned());
-            task.container.status = Status::Stopped;
-            task.container.exit_code = Some(code);
-            task.container.reason = reason;
+            for one in &started {
+                if let Some(exit) = one.exit {
+                    note(task, &one.name, exit);
+                }
+            }
         });
-        if tokio::time::timeout(LOG_FLUSH, copying).await.is_err() {
+        let copied = async { while copying.join_next().await.is_some() {} };
+        if tokio::time::timeout(LOG_FLUSH, copied).await.is_err() {
             tracing::warn!(task = id, "the last log lines were not written in time");
         }
         self.finish(id);
@@ -295,11 +380,15 @@ impl Agent {
             let now = clock::now();
             task.stopping_at.get_or_insert(now);
             task.execution_stopped_at = Some(now);
-            task.container.status = Status::Stopped;
+            for container in &mut task.containers {
+                container.status = Status::Stopped;
+            }
             if let Some(failure) = failure {
                 task.stop_code.get_or_insert(StopCode::TaskFailedToStart);
                 task.stopped_reason.get_or_insert(failure.task_reason);
-                task.container.reason = failure.container_reason;
+                if let Some((name, reason)) = failure.container {
+                    task.container(&name, |one| one.reason = Some(reason));
+                }
             }
         });
         self.finish(id);
@@ -313,13 +402,38 @@ impl Agent {
     }
 }
 
+/// Stops what still runs: what depends on others, before them.
+async fn stop_all(started: &mut [Started]) {
+    for one in started.iter_mut().rev() {
+        if one.exit.is_none() {
+            one.exit = Some(one.container.stop(one.stop_timeout).await);
+        }
+    }
+}
+
+/// A container has ended.
+fn note(task: &mut Task, name: &str, exit: Exit) {
+    task.container(name, |container| {
+        container.status = Status::Stopped;
+        let (code, reason) = match exit {
+            Exit::Code(code) => (code, None),
+            Exit::OutOfMemory => (
+                137,
+                Some("OutOfMemoryError: Container killed due to memory usage".to_owned()),
+            ),
+        };
+        container.exit_code = Some(code);
+        container.reason = reason;
+    });
+}
+
 fn not_assumed(arn: &str, error: &CloudError) -> StartFailure {
     StartFailure {
         task_reason: format!(
             "ECS was unable to assume the role '{arn}' that was provided for this task. Please verify that the role being \
              passed has the proper trust relationship and permissions. {error}"
         ),
-        container_reason: None,
+        container: None,
     }
 }
 

@@ -75,9 +75,8 @@ pub struct Assignment {
     pub task_id: String,
     /// Why it fails to start, on demand.
     pub fails: Option<&'static str>,
-    pub container: Container,
-    /// The definition's environment, with the request's overrides applied.
-    pub environment: BTreeMap<String, String>,
+    /// In the order of their start. Their environments have the request's overrides.
+    pub containers: Vec<Container>,
     pub stop: watch::Receiver<Option<StopCause>>,
 }
 
@@ -421,8 +420,8 @@ impl Cluster {
         if definition.inactive {
             return Err(ApiError::invalid("TaskDefinition is inactive"));
         }
-        let container = definition.container()?;
-        let environment = environment_of(&container, &call.overrides)?;
+        let mut containers = definition.containers()?;
+        override_environments(&mut containers, &call.overrides)?;
         let token_key = call
             .client_token
             .as_ref()
@@ -446,7 +445,7 @@ impl Cluster {
             let task = self.new_task(
                 &call,
                 &definition,
-                &container,
+                &containers,
                 &digest,
                 shown_overrides.as_ref(),
             );
@@ -462,8 +461,7 @@ impl Cluster {
                 fails: fails
                     .then(|| faults::start_failure(&state.faults.start_failure_reason))
                     .flatten(),
-                container: container.clone(),
-                environment: environment.clone(),
+                containers: containers.clone(),
                 stop: stop.subscribe(),
             };
             if let Some(key) = &token_key {
@@ -494,7 +492,7 @@ impl Cluster {
         &self,
         call: &RunTask,
         definition: &TaskDefinition,
-        container: &Container,
+        containers: &[Container],
         digest: &str,
         overrides: Option<&Value>,
     ) -> Task {
@@ -502,7 +500,19 @@ impl Cluster {
         let cluster = short_name(&call.cluster);
         let prefix = self.place.prefix();
         let now = clock::now();
-        let no_overrides = json!({ "containerOverrides": [{ "name": container.name }], "inferenceAcceleratorOverrides": [] });
+        let none = containers.iter().map(|one| json!({ "name": one.name }));
+        let none: Vec<Value> = none.collect();
+        let no_overrides =
+            json!({ "containerOverrides": none, "inferenceAcceleratorOverrides": [] });
+        let state = |container: &Container| ContainerState {
+            name: container.name.clone(),
+            arn: format!("{prefix}:container/{cluster}/{id}/{}", random::uuid()),
+            image: container.image.clone(),
+            status: Status::Pending,
+            exit_code: None,
+            reason: None,
+        };
+        let containers = containers.iter().map(state).collect();
         Task {
             arn: format!("{prefix}:task/{cluster}/{id}"),
             cluster_arn: self.cluster_arn(cluster),
@@ -532,14 +542,7 @@ impl Cluster {
             stopped_at: None,
             stop_code: None,
             stopped_reason: None,
-            container: ContainerState {
-                name: container.name.clone(),
-                arn: format!("{prefix}:container/{cluster}/{id}/{}", random::uuid()),
-                image: container.image.clone(),
-                status: Status::Pending,
-                exit_code: None,
-                reason: None,
-            },
+            containers,
             id,
         }
     }
@@ -914,7 +917,9 @@ pub fn lose(task: &mut Task) {
     task.stopped_at = Some(now);
     task.stop_code.get_or_insert(StopCode::InfrastructureHealth);
     task.stopped_reason.get_or_insert_with(|| LOST.to_owned());
-    task.container.status = Status::Stopped;
+    for container in &mut task.containers {
+        container.status = Status::Stopped;
+    }
 }
 
 fn check_run_task(call: &RunTask, overrides_size: usize) -> Result<(), ApiError> {
@@ -972,22 +977,22 @@ fn check_run_task(call: &RunTask, overrides_size: usize) -> Result<(), ApiError>
     Ok(())
 }
 
-/// The definition's environment with the request's overrides applied.
-fn environment_of(
-    container: &Container,
+/// Applies the request's overrides to the environments of the definition.
+fn override_environments(
+    containers: &mut [Container],
     overrides: &Overrides,
-) -> Result<BTreeMap<String, String>, ApiError> {
+) -> Result<(), ApiError> {
     if let Some(field) = overrides.others.keys().next() {
         return Err(not_overridable(field));
     }
-    let mut environment = container.environment.clone();
     for change in &overrides.container_overrides {
         let name = change.name.as_deref().unwrap_or_default();
-        if name != container.name {
-            return Err(ApiError::invalid(format!(
+        let found = containers.iter_mut().find(|one| one.name == name);
+        let container = found.ok_or_else(|| {
+            ApiError::invalid(format!(
                 "Override for container named {name} is not a container in the TaskDefinition."
-            )));
-        }
+            ))
+        })?;
         if let Some(field) = change.others.keys().next() {
             return Err(not_overridable(field));
         }
@@ -1002,10 +1007,11 @@ fn environment_of(
                     pair.name
                 )));
             }
-            environment.insert(pair.name.clone(), pair.value.clone());
+            let (name, value) = (pair.name.clone(), pair.value.clone());
+            container.environment.insert(name, value);
         }
     }
-    Ok(environment)
+    Ok(())
 }
 
 fn not_overridable(field: &str) -> ApiError {

@@ -1,11 +1,12 @@
 //! Task definitions: what `RegisterTaskDefinition` accepts, and what the agent reads.
 //!
 //! The document is stored as it was sent, for `DescribeTaskDefinition`, together with the parsed
-//! [`Container`]. Registration refuses what Fargate refuses and what the stand-in cannot provide
-//! (several containers, volumes on EFS, environment files), so a definition never runs with less
-//! than it requests. Error messages follow the ECS API where it documents them.
+//! [`Container`]s. Registration refuses what Fargate refuses and what the stand-in cannot provide
+//! (volumes on EFS or of several containers, environment files, health checks), so a definition
+//! never runs with less than it requests. Error messages follow the ECS API where it documents
+//! them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,10 +45,14 @@ pub struct TaskDefinition {
     pub inactive: bool,
 }
 
-/// The parts of a definition that the agent reads. A task has one container.
+/// The parts of a container's definition that the agent reads.
 #[derive(Debug, Clone)]
 pub struct Container {
     pub name: String,
+    /// The task ends with it.
+    pub essential: bool,
+    /// The containers that have to start before it, and stop after it.
+    pub depends_on: Vec<String>,
     pub image: String,
     /// Entry point and command, ready to execute.
     pub command: Vec<String>,
@@ -145,6 +150,15 @@ struct RequestContainer {
     environment_files: Vec<Value>,
     #[serde(default = "yes")]
     essential: bool,
+    #[serde(default)]
+    depends_on: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Dependency {
+    container_name: String,
+    condition: String,
 }
 
 fn yes() -> bool {
@@ -199,13 +213,13 @@ impl TaskDefinition {
         })
     }
 
-    /// The container of the task.
+    /// The containers of the task, each behind those that it depends on.
     ///
     /// # Errors
     /// `ClientException`. Registration checked the definition, so only a damaged journal can cause
     /// it.
-    pub fn container(&self) -> Result<Container, ApiError> {
-        parse(&self.document).map(|(_, container)| container)
+    pub fn containers(&self) -> Result<Vec<Container>, ApiError> {
+        parse(&self.document).map(|(_, containers)| containers)
     }
 
     pub fn cpu(&self) -> Value {
@@ -236,8 +250,8 @@ impl TaskDefinition {
     }
 }
 
-fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError> {
-    let request: Request =
+fn parse(document: &Map<String, Value>) -> Result<(String, Vec<Container>), ApiError> {
+    let mut request: Request =
         serde_json::from_value(Value::Object(document.clone())).map_err(|error| {
             ApiError::client(format!("The task definition cannot be read: {error}"))
         })?;
@@ -248,15 +262,27 @@ fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError>
             "Family contains invalid characters or is too long: up to 255 letters, numbers, underscores and hyphens.",
         ));
     }
-    let family = request.family.clone();
     let memory_mib = fargate_size(&request)?;
     check_volumes(&request.volumes)?;
-    let mut containers = request.container_definitions;
-    let (Some(container), true) = (containers.pop(), containers.is_empty()) else {
+    let containers = std::mem::take(&mut request.container_definitions);
+    if !containers.iter().any(|container| container.essential) {
         return Err(ApiError::client(
-            "The local stand-in for ECS runs task definitions of exactly one container.",
+            "A task definition must have at least one essential container.",
         ));
-    };
+    }
+    check_mounts(&containers)?;
+    let containers = containers.into_iter();
+    let containers: Result<Vec<_>, _> = containers
+        .map(|container| read_container(container, &request, memory_mib))
+        .collect();
+    Ok((request.family, in_start_order(containers?)?))
+}
+
+fn read_container(
+    container: RequestContainer,
+    request: &Request,
+    memory_mib: u64,
+) -> Result<Container, ApiError> {
     check_container(&container)?;
     let writable = writable(&request.volumes, &container.mount_points)?;
     let secrets = secrets_of(&container)?;
@@ -278,33 +304,74 @@ fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError>
         command = IMAGE_ENTRY_POINT.map(str::to_owned).to_vec();
     }
     command.extend(container.command);
-    Ok((
-        family,
-        Container {
-            name: container.name,
-            image: container.image,
-            command,
-            environment: container
-                .environment
-                .into_iter()
-                .map(|pair| (pair.name, pair.value))
-                .collect(),
-            secrets,
-            logs,
-            writable,
-            directory: container
-                .working_directory
-                .unwrap_or_else(|| PathBuf::from(IMAGE_DIRECTORY)),
-            memory_mib: container
-                .memory
-                .map_or(memory_mib, |own| own.min(memory_mib)),
-            stop_timeout: Duration::from_secs(
-                container.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
-            ),
-            execution_role: request.execution_role_arn,
-            task_role: request.task_role_arn,
-        },
-    ))
+    let depends_on = container.depends_on.into_iter();
+    Ok(Container {
+        name: container.name,
+        essential: container.essential,
+        depends_on: depends_on.map(|one| one.container_name).collect(),
+        image: container.image,
+        command,
+        environment: container
+            .environment
+            .into_iter()
+            .map(|pair| (pair.name, pair.value))
+            .collect(),
+        secrets,
+        logs,
+        writable,
+        directory: container
+            .working_directory
+            .unwrap_or_else(|| PathBuf::from(IMAGE_DIRECTORY)),
+        memory_mib: container
+            .memory
+            .map_or(memory_mib, |own| own.min(memory_mib)),
+        stop_timeout: Duration::from_secs(container.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT)),
+        execution_role: request.execution_role_arn.clone(),
+        task_role: request.task_role_arn.clone(),
+    })
+}
+
+/// Each container behind those that it depends on.
+fn in_start_order(mut waiting: Vec<Container>) -> Result<Vec<Container>, ApiError> {
+    let names: BTreeSet<String> = waiting.iter().map(|one| one.name.clone()).collect();
+    if names.len() != waiting.len() {
+        return Err(ApiError::client("Container names must be unique."));
+    }
+    let mut needs = waiting.iter().flat_map(|one| &one.depends_on);
+    if let Some(unknown) = needs.find(|name| !names.contains(*name)) {
+        return Err(ApiError::client(format!(
+            "A container depends on '{unknown}', which is not in the task definition."
+        )));
+    }
+    let mut ordered: Vec<Container> = Vec::new();
+    while !waiting.is_empty() {
+        let starts = |name: &String| ordered.iter().any(|before| before.name == *name);
+        let ready = |one: &Container| one.depends_on.iter().all(starts);
+        let (ready, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(ready);
+        if ready.is_empty() {
+            return Err(ApiError::client(
+                "The containers of a task definition must not depend on each other in a circle.",
+            ));
+        }
+        ordered.extend(ready);
+        waiting = later;
+    }
+    Ok(ordered)
+}
+
+/// ECS shows one volume to all containers that mount it; here each has a directory of its own.
+fn check_mounts(containers: &[RequestContainer]) -> Result<(), ApiError> {
+    let mut mounted = BTreeSet::new();
+    for container in containers {
+        let own = container.mount_points.iter();
+        let own: BTreeSet<&str> = own.map(|mount| mount.source_volume.as_str()).collect();
+        for volume in own {
+            if !mounted.insert(volume) {
+                return Err(unsupported("a volume of several containers"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn unsupported(field: &str) -> ApiError {
@@ -376,10 +443,12 @@ fn check_container(container: &RequestContainer) -> Result<(), ApiError> {
             "Container.image should not be null or empty.",
         ));
     }
-    if !container.essential {
-        return Err(ApiError::client(
-            "A task definition must have at least one essential container.",
-        ));
+    if let Some(other) = container
+        .depends_on
+        .iter()
+        .find(|one| one.condition != "START")
+    {
+        return Err(unsupported(&format!("dependsOn {}", other.condition)));
     }
     if container.privileged {
         return Err(ApiError::client(
@@ -537,7 +606,8 @@ mod tests {
 
     #[test]
     fn a_definition_gives_the_container_it_describes() {
-        let (_, container) = parse(&document(|_| {})).unwrap();
+        let (_, mut containers) = parse(&document(|_| {})).unwrap();
+        let container = containers.remove(0);
         assert_eq!(container.command, ["/sealfleet-init", "fargate", "--flag"]);
         assert_eq!(container.memory_mib, 512);
         assert_eq!(container.stop_timeout, Duration::from_secs(30));
@@ -548,12 +618,12 @@ mod tests {
     #[test]
     fn only_a_mounted_volume_of_the_image_can_be_written_to() {
         let writable = |mounts: Value| {
-            let (_, container) = parse(&document(|d| {
+            let (_, mut containers) = parse(&document(|d| {
                 d["volumes"] = json!([{"name": "v"}, {"name": "w", "host": {}}]);
                 d["containerDefinitions"][0]["mountPoints"] = mounts;
             }))
             .unwrap();
-            container.writable
+            containers.remove(0).writable
         };
         let at = |path: &str| json!([{"sourceVolume": "v", "containerPath": path}]);
         assert_eq!(writable(json!([])), Vec::<PathBuf>::new());
@@ -611,11 +681,62 @@ mod tests {
             .contains("execution role")
         );
         assert!(
-            refused(|d| {
-                let twin = d["containerDefinitions"][0].clone();
-                d["containerDefinitions"].as_array_mut().unwrap().push(twin);
-            })
-            .contains("exactly one container")
+            refused(|d| d["containerDefinitions"] = json!([])).contains("essential"),
+            "no container"
         );
+        assert!(refused(|d| beside(d, &json!({"name": "sandbox"}))).contains("unique"));
+        let circle = |d: &mut Value| {
+            let on = |name: &str| json!([{"containerName": name, "condition": "START"}]);
+            beside(d, &json!({"dependsOn": on("sandbox")}));
+            d["containerDefinitions"][0]["dependsOn"] = on("proxy");
+        };
+        assert!(refused(circle).contains("circle"));
+        for (dependency, why) in [
+            (
+                json!({"containerName": "other", "condition": "START"}),
+                "'other'",
+            ),
+            (
+                json!({"containerName": "sandbox", "condition": "HEALTHY"}),
+                "HEALTHY",
+            ),
+        ] {
+            let refused = refused(|d| beside(d, &json!({"dependsOn": [dependency]})));
+            assert!(refused.contains(why), "{refused}");
+        }
+        let shared = |d: &mut Value| {
+            let mounts = json!([{"sourceVolume": "v", "containerPath": "/tmp"}]);
+            d["volumes"] = json!([{"name": "v"}]);
+            d["containerDefinitions"][0]["mountPoints"] = mounts.clone();
+            beside(d, &json!({"mountPoints": mounts}));
+        };
+        assert!(refused(shared).contains("a volume of several containers"));
+    }
+
+    /// A second container, which is not essential.
+    fn beside(document: &mut Value, more: &Value) {
+        let mut container = json!({
+            "name": "proxy", "image": "sealfleet/sandbox@sha256:00", "essential": false,
+        });
+        for (name, value) in more.as_object().unwrap() {
+            container[name] = value.clone();
+        }
+        let containers = document["containerDefinitions"].as_array_mut().unwrap();
+        containers.push(container);
+    }
+
+    #[test]
+    fn a_container_comes_behind_those_that_it_depends_on() {
+        let first = json!([{"containerName": "proxy", "condition": "START"}]);
+        let (_, containers) = parse(&document(|d| {
+            beside(d, &json!({"command": ["--proxy"]}));
+            d["containerDefinitions"][0]["dependsOn"] = first;
+        }))
+        .unwrap();
+        let shown: Vec<_> = containers
+            .iter()
+            .map(|one| (one.name.as_str(), one.essential, one.secrets.len()))
+            .collect();
+        assert_eq!(shown, [("proxy", false, 0), ("sandbox", true, 1)]);
     }
 }

@@ -11,7 +11,8 @@
 //! - ECS calls are neither authenticated nor authorised, but sandboxes may make none ([`server`]).
 //! - Sandboxes share the host's network and get `AWS_ENDPOINT_URL` ([`sandbox`], [`agent`]).
 //! - Only one image exists ([`agent::Image`]). Its root is always read-only, and volumes are in
-//!   memory. A task has one container ([`definition`]).
+//!   memory. A volume is of one container ([`definition`]).
+//! - Of the tasks with several containers, one runs at a time ([`agent`]).
 //! - Every well-formed cluster name is an active cluster. There are no services, capacity or
 //!   placement.
 //!
@@ -52,6 +53,7 @@ use clap::Parser;
 use sealfleet_bubblewrap::{Launcher, LauncherConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::agent::{Agent, Image, Surroundings};
@@ -162,6 +164,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             aws_endpoint: options.aws_endpoint,
             own_url,
         },
+        loopback: Semaphore::new(1),
     });
     tokio::spawn(Arc::clone(&agent).run(work));
     let serving = tokio::spawn(server::serve(listener, agent, sandboxes));

@@ -85,10 +85,28 @@ pub struct Task {
     pub stopped_at: Option<Millis>,
     pub stop_code: Option<StopCode>,
     pub stopped_reason: Option<String>,
-    pub container: ContainerState,
+    /// In the order of their start.
+    #[serde(alias = "container", deserialize_with = "one_or_more")]
+    pub containers: Vec<ContainerState>,
 }
 
-/// The only container of a task.
+/// Journals of before have one container for each task.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ContainerState>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        One(Box<ContainerState>),
+        All(Vec<ContainerState>),
+    }
+    Ok(match Stored::deserialize(deserializer)? {
+        Stored::One(container) => vec![*container],
+        Stored::All(containers) => containers,
+    })
+}
+
+/// A container of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ContainerState {
     pub name: String,
@@ -127,8 +145,14 @@ impl Task {
         shown
     }
 
-    fn shown(&self, time: impl Fn(Millis) -> Value) -> Value {
-        let container = &self.container;
+    /// Changes one of its containers.
+    pub fn container(&mut self, name: &str, change: impl FnOnce(&mut ContainerState)) {
+        if let Some(container) = self.containers.iter_mut().find(|one| one.name == name) {
+            change(container);
+        }
+    }
+
+    fn container_shown(&self, container: &ContainerState) -> Value {
         let digest = container.image.split_once('@').map(|(_, digest)| digest);
         let mut container_shown = json!({
             "containerArn": container.arn,
@@ -154,6 +178,12 @@ impl Task {
             "reason",
             container.reason.as_ref().map(|text| json!(text)),
         );
+        container_shown
+    }
+
+    fn shown(&self, time: impl Fn(Millis) -> Value) -> Value {
+        let containers = self.containers.iter();
+        let containers: Vec<Value> = containers.map(|one| self.container_shown(one)).collect();
         let mut shown = json!({
             "taskArn": self.arn,
             "clusterArn": self.cluster_arn,
@@ -169,7 +199,7 @@ impl Task {
             "memory": self.memory,
             "version": self.version,
             "attachments": [],
-            "containers": [container_shown],
+            "containers": containers,
             "createdAt": time(self.created_at),
             "enableExecuteCommand": false,
         });

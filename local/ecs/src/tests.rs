@@ -13,9 +13,10 @@ use aws_sdk_ecs::config::{BehaviorVersion, Credentials, Region, retry::RetryConf
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::operation::run_task::builders::RunTaskFluentBuilder;
 use aws_sdk_ecs::types::{
-    AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride, DesiredStatus,
-    KeyValuePair, LaunchType, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode,
-    Secret, Task, TaskOverride, TaskStopCode,
+    AwsVpcConfiguration, Compatibility, ContainerCondition, ContainerDefinition,
+    ContainerDependency, ContainerOverride, DesiredStatus, KeyValuePair, LaunchType,
+    LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride,
+    TaskStopCode,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -247,6 +248,7 @@ impl Stand {
                 aws_endpoint: "http://127.0.0.1:4566".to_owned(),
                 own_url: url.clone(),
             },
+            loopback: tokio::sync::Semaphore::new(1),
         });
         let image = agent.image.reference().unwrap();
         tokio::spawn(Arc::clone(&agent).run(work));
@@ -276,12 +278,47 @@ impl Stand {
         self.define_with(script, |container| container).await
     }
 
+    /// The same with a second container, which is not essential and starts first.
+    async fn define_pair(&self, script: &str, beside: &str) -> String {
+        let first = ContainerDependency::builder()
+            .container_name("beside")
+            .condition(ContainerCondition::Start)
+            .build()
+            .unwrap();
+        let beside = ContainerDefinition::builder()
+            .name("beside")
+            .image(&self.image)
+            .essential(false)
+            .entry_point("/bin/sh")
+            .entry_point("-c")
+            .command(beside)
+            .stop_timeout(5)
+            .build();
+        self.define_all(
+            script,
+            |container| container.depends_on(first),
+            Some(beside),
+        )
+        .await
+    }
+
     async fn define_with(
         &self,
         script: &str,
         change: impl FnOnce(
             aws_sdk_ecs::types::builders::ContainerDefinitionBuilder,
         ) -> aws_sdk_ecs::types::builders::ContainerDefinitionBuilder,
+    ) -> String {
+        self.define_all(script, change, None).await
+    }
+
+    async fn define_all(
+        &self,
+        script: &str,
+        change: impl FnOnce(
+            aws_sdk_ecs::types::builders::ContainerDefinitionBuilder,
+        ) -> aws_sdk_ecs::types::builders::ContainerDefinitionBuilder,
+        beside: Option<ContainerDefinition>,
     ) -> String {
         let logs = LogConfiguration::builder()
             .log_driver(LogDriver::Awslogs)
@@ -320,7 +357,11 @@ impl Stand {
             .memory("512")
             .execution_role_arn(EXECUTION_ROLE)
             .task_role_arn(TASK_ROLE)
-            .container_definitions(change(container).build())
+            .set_container_definitions(Some(
+                std::iter::once(change(container).build())
+                    .chain(beside)
+                    .collect(),
+            ))
             .send()
             .await
             .unwrap()
@@ -1174,4 +1215,60 @@ async fn a_journal_ends_what_ran_when_the_process_died_and_keeps_its_promises() 
         .is_err(),
         "one process at a time"
     );
+}
+
+/// Exit codes of a task's containers, by name.
+fn exits(task: &Task) -> HashMap<String, Option<i32>> {
+    let containers = task.containers().iter();
+    containers
+        .map(|one| (one.name().unwrap().to_owned(), one.exit_code()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_task_ends_with_its_essential_container_and_takes_the_others_along() {
+    let stand = Stand::start().await;
+    let done = stand.directory.path().join("done");
+    let script = format!(
+        "until [ -e {} ]; do sleep 0.05; done; exit 3",
+        done.display()
+    );
+    // The other one has no secret of the first.
+    let definition = stand
+        .define_pair(&script, "[ -z \"$MODEL_KEY\" ] && exit 5")
+        .await;
+    let arn = stand.start_task(&definition).await;
+    let ended_alone = async |task: &Task| exits(task)["beside"] == Some(5);
+    let mut task = stand.describe(&arn).await;
+    while !ended_alone(&task).await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        task = stand.describe(&arn).await;
+    }
+    assert_eq!(task.last_status(), Some("RUNNING"), "it is not essential");
+    std::fs::write(done, "").unwrap();
+    let task = stand.stopped(&arn).await;
+    assert_eq!(exits(&task)["sandbox"], Some(3));
+
+    let definition = stand.define_pair("exit 0", "exec sleep 600").await;
+    let arn = stand.start_task(&definition).await;
+    let task = stand.stopped(&arn).await;
+    let (sandbox, beside) = (exits(&task)["sandbox"], exits(&task)["beside"]);
+    assert_eq!((sandbox, beside), (Some(0), Some(143)));
+}
+
+#[tokio::test]
+async fn of_tasks_with_several_containers_one_has_loopback_at_a_time() {
+    let stand = Stand::start().await;
+    let place = stand.directory.path().display().to_string();
+    // Whoever finds the other's mark runs beside it.
+    let script = format!("mkdir {place}/alone || exit 9; sleep 0.3; rmdir {place}/alone; exit 0");
+    let definition = stand.define_pair(&script, "exec sleep 600").await;
+    let mut arns = Vec::new();
+    for _ in 0..3 {
+        arns.push(stand.start_task(&definition).await);
+    }
+    for arn in arns {
+        let task = stand.stopped(&arn).await;
+        assert_eq!(exits(&task)["sandbox"], Some(0));
+    }
 }

@@ -46,6 +46,7 @@ pub async fn deploy_project(
         ("Project", project),
         ("PullPool", pull_pool.unwrap_or_default()),
         ("FargatePool", fargate_pool.unwrap_or_default()),
+        ("Issuer", &stack.api_url),
         ("LocalEndpoint", &stack.endpoint),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));

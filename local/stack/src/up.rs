@@ -489,6 +489,8 @@ fn parameters(endpoint: &str, wanted: &[(String, String)]) -> Vec<(String, Strin
         ("LocalEndpoint", endpoint),
         ("Subnets", "subnet-local"),
         ("SecurityGroups", "sg-local"),
+        // There is no other network.
+        ("EgressNetworks", "127.0.0.0/8"),
         ("ExportWindowSeconds", "1"),
         // A rotation is seen at once.
         ("SecretVersionSeconds", "0"),

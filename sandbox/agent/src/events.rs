@@ -5,19 +5,13 @@ use sealfleet_domain::agent::{Usage, Usd};
 use serde_json::Value;
 
 use crate::fault::Fault;
-use crate::said::{Said, Tally};
+use crate::said::Said;
+use crate::tokens::{Tally, number, of_messages};
 
 fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value
         .pointer(path)
         .and_then(Value::as_str)
-        .unwrap_or_default()
-}
-
-fn number(value: &Value, path: &str) -> u64 {
-    value
-        .pointer(path)
-        .and_then(Value::as_u64)
         .unwrap_or_default()
 }
 
@@ -68,7 +62,7 @@ pub(crate) fn claude_code(said: &mut Said, event: &Value) {
         "system" if text(event, "/subtype") == "init" => said.session(event.get("session_id")),
         // The CLI's own words have the model `<synthetic>`.
         "assistant" if !text(event, "/message/model").starts_with('<') => {
-            let usage = event.pointer("/message/usage").map(claude_tally);
+            let usage = event.pointer("/message/usage").map(of_messages);
             said.answer(text(event, "/message/id"), usage.unwrap_or_default());
             let parts = event.pointer("/message/content").and_then(Value::as_array);
             let written = |part: &&Value| text(part, "/type") == "text";
@@ -82,7 +76,7 @@ pub(crate) fn claude_code(said: &mut Said, event: &Value) {
 }
 
 fn claude_result(said: &mut Said, event: &Value) {
-    said.total = event.get("usage").map(claude_tally);
+    said.total = event.get("usage").map(of_messages);
     said.cost = usd(event, "/total_cost_usd");
     let failed = event.get("is_error") == Some(&Value::Bool(true));
     let words = text(event, "/result");
@@ -99,21 +93,6 @@ fn claude_result(said: &mut Said, event: &Value) {
             Some(Fault::of(status, words))
         }
     };
-}
-
-/// It counts apart what the cache had and what was put into it.
-fn claude_tally(usage: &Value) -> Tally {
-    let cached = number(usage, "/cache_read_input_tokens");
-    let written = number(usage, "/cache_creation_input_tokens");
-    let sent = number(usage, "/input_tokens");
-    Tally {
-        usage: Usage {
-            input_tokens: sent.saturating_add(cached).saturating_add(written),
-            cached_input_tokens: cached,
-            output_tokens: number(usage, "/output_tokens"),
-        },
-        written,
-    }
 }
 
 /// `gemini --output-format stream-json`.

@@ -13,6 +13,7 @@ mod fault;
 mod lines;
 mod logs;
 mod said;
+pub mod tokens;
 
 pub use adapters::{Adapter, Call, adapter};
 pub use fault::Fault;

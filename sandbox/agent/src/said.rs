@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use sealfleet_domain::agent::{Agent, AgentReport, Usage, Usd, prices};
+use sealfleet_domain::agent::{Agent, AgentReport, Usd};
+use sealfleet_domain::prices;
 use serde_json::Value;
 
 use crate::adapters::{Adapter, adapter};
 use crate::fault::Fault;
 use crate::lines::Lines;
+use crate::tokens::Tally;
 
 /// Bytes of the final message to keep. As JSON it has at most six times as many, which is less than
 /// a step's result may have.
@@ -42,14 +44,6 @@ pub struct Ended {
     pub cut: bool,
     pub report: AgentReport,
     pub fault: Option<Fault>,
-}
-
-/// Tokens of one answer, or of several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub usage: Usage,
-    /// Of the sent ones, those that the provider put into its cache.
-    pub written: u64,
 }
 
 /// What the readers of events gather.
@@ -248,20 +242,4 @@ fn is_session_id(id: &str) -> bool {
         (1..=32).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
     };
     uuid() || named()
-}
-
-impl Tally {
-    const fn plus(self, other: Self) -> Self {
-        let (one, two) = (self.usage, other.usage);
-        Self {
-            usage: Usage {
-                input_tokens: one.input_tokens.saturating_add(two.input_tokens),
-                cached_input_tokens: one
-                    .cached_input_tokens
-                    .saturating_add(two.cached_input_tokens),
-                output_tokens: one.output_tokens.saturating_add(two.output_tokens),
-            },
-            written: self.written.saturating_add(other.written),
-        }
-    }
 }

@@ -28,6 +28,14 @@ pub trait SandboxBackend: Send + Sync {
     /// The variants of its image that an order can name.
     fn images(&self) -> Vec<String>;
 
+    /// Whether what runs its sandboxes answers: if not, none can start now, and later perhaps.
+    ///
+    /// # Errors
+    /// Why not.
+    async fn ready(&self) -> Result<(), StartError> {
+        Ok(())
+    }
+
     /// Starts a sandbox. `sealfleet-init` waits in it for its step, and nothing of the step runs.
     ///
     /// # Errors

@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::process::WaitStatus;
-use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, ArtifactName};
 use sealfleet_domain::command::Word;
-use sealfleet_domain::egress::{Denials, Policy};
+use sealfleet_domain::delivery::AtEgress;
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::inputs::{InputPlace, Inputs, WorkspacePath};
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
+use sealfleet_domain::workload::Audience;
+use sealfleet_domain::{Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
+
+use crate::peer::Egress;
 
 /// A message of the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,15 +28,46 @@ pub enum ToInit {
     Inputs(Vec<InputPlace>),
     /// What to run. Comes once.
     Step(Box<Step>),
-    /// What to let through, in place of a step: this sandbox is the egress proxy of another. The
-    /// listener that the other's init gave away travels with the message, as [`EGRESS_LISTENER`].
+    /// What to let through, in place of a step: this sandbox is the egress proxy of another. What
+    /// the other's init gave away travels with the message, as [`EGRESS_LISTENER`] and
+    /// [`EGRESS_PEER`].
     Egress(Box<EgressOrder>),
+    /// To try identity backends, in place of a step. The files that they need travel with it. Init
+    /// answers [`ToHost::Checked`], and nothing follows.
+    Check(Box<CheckOrder>),
     /// The start is on record: run the command.
     Go,
     /// The artifacts of the last message are kept.
     Taken,
-    /// What the step was kept from: the answer to [`ToHost::EgressAsked`].
-    Denied(Denials),
+    /// These secrets are revoked: the proxy sends them nowhere any more.
+    Withdraw(BTreeSet<String>),
+    /// The answer to [`ToHost::TokenAsked`].
+    Token {
+        token: Bearer,
+        expires_at: Timestamp,
+    },
+    /// There is none: the other answer to [`ToHost::TokenAsked`].
+    NoToken(NoToken),
+}
+
+/// A token that is a credential by itself. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Bearer(pub String);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer")
+    }
+}
+
+/// Why there is no token. Holds names only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoToken {
+    /// Worth a retry.
+    Passing(String),
+    Refused(String),
 }
 
 /// A message of `sealfleet-init`.
@@ -41,13 +76,26 @@ pub enum ToInit {
 pub enum ToHost {
     /// The inputs of the last message are in the workspace.
     Placed,
-    /// Every granted secret has a value. Init waits for [`ToInit::Go`]. With the message travels
-    /// the listener for the step's egress proxy, as [`EGRESS_LISTENER`], if the step asks for one.
+    /// A token of the control plane for this audience. Asked before [`ToHost::Resolved`], and again
+    /// while the command runs.
+    TokenAsked(Audience),
+    /// Secrets are kept where only the network leads. A proxy is to accept what comes to the
+    /// listener that travels with the message, and to let it through to the hosts of the identity
+    /// backends alone: [`EGRESS_LISTENER`] and [`EGRESS_PEER`]. Asked once, before
+    /// [`ToHost::Resolved`], which is the end of it, unless a secret is [leased](ResolvedSecret).
+    ProxyAsked,
+    /// Every granted secret has a value. Init waits for [`ToInit::Go`]. If the step asks for an
+    /// egress proxy, what that gets travels with the message: [`EGRESS_LISTENER`] and
+    /// [`EGRESS_PEER`].
     Resolved(Vec<ResolvedSecret>),
-    /// The proxy lets through what its order allows. Nothing but [`ToHost::Egress`] follows.
-    Proxying,
-    /// What the proxy has kept its step from since the last such message.
-    Egress(Denials),
+    /// The proxy lets through what its order allows, and every secret of it has a value. Nothing
+    /// follows.
+    Proxying(Vec<ResolvedSecret>),
+    /// What came of [`ToInit::Check`].
+    Checked(Checked),
+    /// What the step has done through its egress proxy, while its command runs: at most once in ten
+    /// seconds, and without the hosts that hold values of secrets.
+    Egress(Egress),
     /// The step cannot start. Nothing will run.
     Error {
         /// Stable, for programs: `bad_step`, or a code of the identity backend.
@@ -61,32 +109,142 @@ pub enum ToHost {
     Result(StepResult),
     /// What the command has left as its artifacts. Comes before its end, if the step names any.
     Artifacts(Artifacts),
-    /// What was the step kept from? Asked before its end, if it has an egress proxy: the hosts are
-    /// redacted here.
-    EgressAsked,
     /// The command has ended, and so has everything that it started. All of its output is written.
     Ended {
         end: CommandEnd,
         /// What was taken out of its output.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         redactions: Vec<Redaction>,
-        /// What it was kept from. A host that holds a value of a secret has no name here.
-        #[serde(default, skip_serializing_if = "Denials::is_empty")]
-        denied: Denials,
+        /// As [`ToHost::Egress`], for the last time.
+        #[serde(default, skip_serializing_if = "Egress::is_empty")]
+        egress: Egress,
     },
 }
 
 /// The name of the listener that a step's programs reach their egress proxy by.
 pub const EGRESS_LISTENER: &str = "egress.listener";
 
-/// What an egress proxy holds its step to.
+/// The name of the socket on which a step's init asks its egress proxy.
+pub const EGRESS_PEER: &str = "egress.peer";
+
+/// What an egress proxy holds its step to, and which secrets it delivers for it. With the order
+/// travel the files that identity backends need for them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressOrder {
+    /// The project that the step belongs to.
+    pub project: String,
     pub policy: Policy,
     /// Networks whose addresses it may connect to although they are not public, as `10.0.0.0/8`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
+    /// Certificates of authorities that it believes besides those of its image, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<String>,
+    /// Secrets that the step asks for. It gets those that `tools` grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretAtEgress>,
+    /// As that of the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// As that of the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Acl>,
+    /// What the backends of these secrets need.
+    #[serde(default, skip_serializing_if = "BackendOrder::is_empty")]
+    pub backends: BackendOrder,
+    /// How long all secrets together may take to resolve, in milliseconds.
+    pub resolve_millis: u64,
+    /// As that of the step.
+    #[serde(default)]
+    pub lasts_seconds: u64,
+}
+
+/// An identity backend to try.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckOrder {
+    pub project: String,
+    pub scheme: String,
+    /// What it needs. Nobody has a token of a step: the backend is given one that opens nothing.
+    pub backends: BackendOrder,
+    /// References to resolve.
+    pub references: Vec<SecretRequest>,
+    /// How long all of it may take, in milliseconds.
+    pub resolve_millis: u64,
+}
+
+/// What a login may do, by names only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checked {
+    /// Why the login is refused, if it is.
+    pub login: Option<Refusal>,
+    /// What it may read, if its store tells.
+    pub readable: Option<Vec<ReadableName>>,
+    /// For each reference: why it has no value, if it has none.
+    pub references: Vec<Option<Refusal>>,
+}
+
+/// A name in a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadableName {
+    pub name: String,
+    pub is_foreign: bool,
+}
+
+/// Why something is refused. Holds names only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    pub code: String,
+    pub message: String,
+}
+
+/// What identity backends have of their host, beside open files. None of it is a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendOrder {
+    /// Addresses and names, by `SCHEME.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// Who they log in with by an identity token of the step, by scheme. The command gets none of
+    /// these tokens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub audiences: BTreeMap<String, Audience>,
+    /// Whether they need the network.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub network: bool,
+}
+
+impl BackendOrder {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A secret that an egress proxy delivers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretAtEgress {
+    pub secret: SecretRequest,
+    pub bound: AtEgress,
+}
+
+/// A secret whose place a placeholder takes. It says nothing of where the value is kept.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaceholderRequest {
+    /// The environment variable.
+    pub name: String,
+    /// What the placeholder begins with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+    /// Whether it is taken out of the command's output.
+    #[serde(default = "yes")]
+    pub redact: bool,
 }
 
 /// The name of the descriptor that travels with input number `at` of a message.
@@ -312,17 +470,29 @@ pub struct Step {
     /// Secrets that the command asks for. It gets those that `tools` grants.
     #[serde(default)]
     pub secrets: Vec<SecretRequest>,
+    /// Secrets that its egress proxy delivers. It gets placeholders of those that `tools` grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placeholders: Vec<PlaceholderRequest>,
     /// The tool that the command is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<ToolName>,
     /// Which tool sees which secrets. Absent: every tool sees all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
+    /// What the backends of these secrets need.
+    #[serde(default, skip_serializing_if = "BackendOrder::is_empty")]
+    pub backends: BackendOrder,
     /// How long all secrets together may take to resolve, in milliseconds.
     pub resolve_millis: u64,
+    /// How long the step may take from now on, in seconds: what is lent to it lasts as long.
+    #[serde(default)]
+    pub lasts_seconds: u64,
     /// Whether the step reaches hosts through an egress proxy.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub egress: bool,
+    /// Who the command may have identity tokens for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub audiences: BTreeSet<Audience>,
 }
 
 /// A secret, and the environment variable that it goes to.
@@ -339,6 +509,9 @@ pub struct SecretRequest {
     /// Whether the value is taken out of the command's output.
     #[serde(default = "yes")]
     pub redact: bool,
+    /// Whether it goes into a file, and the file's path into the variable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub file: bool,
 }
 
 const fn yes() -> bool {
@@ -355,6 +528,13 @@ pub struct ResolvedSecret {
     pub uri: String,
     /// The version that the command gets.
     pub version: String,
+    /// The store's own id of the request that read it, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Whether its store lends it to the step. The proxy that its backend was reached by is to stay
+    /// until the step has ended, and takes it back then. It lets nobody through any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leased: bool,
 }
 
 #[cfg(test)]

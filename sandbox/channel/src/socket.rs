@@ -1,8 +1,8 @@
-//! Messages over a pair of connected unix sockets: init inherits its end, or connects to where its
-//! host listens.
+//! Messages over a pair of connected sockets: init inherits its end, or connects to where its host
+//! listens. They are unix sockets, but for the two inits of a task, which share loopback alone.
 //!
 //! A frame is the length of its JSON (4 bytes, big endian) and the JSON:
-//! `{"version": 4, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
+//! `{"version": 7, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
 //! with the frame's first byte (`SCM_RIGHTS`, unix(7)), in the order of their names.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -19,21 +19,74 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncWriteExt as _, Interest};
-use tokio::net::UnixStream;
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::{
-    Channel, ChannelError, Descriptors, MAX_DESCRIPTORS, MAX_TO_HOST, MAX_TO_INIT, ToHost, ToInit,
-    VERSION,
+    Channel, ChannelError, Descriptors, MAX_DESCRIPTORS, MAX_TO_HOST, MAX_TO_INIT, MAX_TO_PEER,
+    ToHost, ToInit, ToProxy, ToStep, VERSION,
 };
 
-/// One end of a pair of unix sockets.
+/// One end of a pair of sockets.
 #[derive(Debug)]
 pub struct Socket<Out, In> {
-    stream: UnixStream,
+    stream: Stream,
     /// The largest message that is received, in bytes.
     limit: usize,
     types: PhantomData<fn(Out) -> In>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    fn unix(descriptor: OwnedFd) -> io::Result<Self> {
+        let stream = StdStream::from(descriptor);
+        stream.set_nonblocking(true)?;
+        Ok(Self::Unix(UnixStream::from_std(stream)?))
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        let copy = self.descriptor().try_clone_to_owned()?;
+        match self {
+            Self::Unix(_) => Self::unix(copy),
+            Self::Tcp(_) => TcpStream::from_std(copy.into()).map(Self::Tcp),
+        }
+    }
+
+    async fn io<R>(&self, interest: Interest, act: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        match self {
+            Self::Unix(stream) => stream.async_io(interest, act).await,
+            Self::Tcp(stream) => stream.async_io(interest, act).await,
+        }
+    }
+
+    /// Waits for something to read. Whether the other side has closed its end.
+    async fn is_closed(&self) -> io::Result<bool> {
+        // Somebody else reads what is there: the next call waits for the next change.
+        let passed = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let (ready, _) = match self {
+            Self::Unix(stream) => (
+                stream.ready(Interest::READABLE).await?,
+                stream.try_io(Interest::READABLE, passed),
+            ),
+            Self::Tcp(stream) => (
+                stream.ready(Interest::READABLE).await?,
+                stream.try_io(Interest::READABLE, passed),
+            ),
+        };
+        Ok(ready.is_read_closed())
+    }
 }
 
 #[derive(Serialize)]
@@ -96,15 +149,60 @@ impl Socket<ToHost, ToInit> {
     }
 }
 
+impl Socket<ToProxy, ToStep> {
+    /// A new pair: the side of a step's init, and the descriptor for its egress proxy. Needs a
+    /// runtime.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn to_proxy() -> io::Result<(Self, OwnedFd)> {
+        let (step, proxy) = StdStream::pair()?;
+        Ok((Self::new(step.into(), MAX_TO_PEER)?, proxy.into()))
+    }
+
+    /// The side of a step's init, connected to where its proxy listens for it.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn connected_to_proxy(stream: TcpStream) -> io::Result<Self> {
+        Self::over_tcp(stream, MAX_TO_PEER)
+    }
+}
+
+impl Socket<ToStep, ToProxy> {
+    /// The proxy's side of such a pair. Needs a runtime.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn to_step(descriptor: OwnedFd) -> io::Result<Self> {
+        Self::new(descriptor, MAX_TO_PEER)
+    }
+
+    /// The proxy's side of a connection that its step's init has made. It carries the order, too.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn accepted_from_step(stream: TcpStream) -> io::Result<Self> {
+        Self::over_tcp(stream, MAX_TO_INIT)
+    }
+}
+
 impl<Out, In> Socket<Out, In> {
     fn new(descriptor: OwnedFd, limit: usize) -> io::Result<Self> {
-        let stream = StdStream::from(descriptor);
-        stream.set_nonblocking(true)?;
-        Ok(Self {
-            stream: UnixStream::from_std(stream)?,
+        Ok(Self::over(Stream::unix(descriptor)?, limit))
+    }
+
+    fn over_tcp(stream: TcpStream, limit: usize) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self::over(Stream::Tcp(stream), limit))
+    }
+
+    const fn over(stream: Stream, limit: usize) -> Self {
+        Self {
+            stream,
             limit,
             types: PhantomData,
-        })
+        }
     }
 
     /// Returns once the other side has ended or closed its end. It is independent of this value and
@@ -113,18 +211,8 @@ impl<Out, In> Socket<Out, In> {
     /// # Errors
     /// The system's answer.
     pub fn closed(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let stream = StdStream::from(self.stream.as_fd().try_clone_to_owned()?);
-        let stream = UnixStream::from_std(stream)?;
-        Ok(async move {
-            while let Ok(ready) = stream.ready(Interest::READABLE).await {
-                if ready.is_read_closed() {
-                    return;
-                }
-                // Somebody else reads what is there: wait for the next change.
-                let _: io::Result<()> =
-                    stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
-            }
-        })
+        let stream = self.stream.try_clone()?;
+        Ok(async move { while let Ok(false) = stream.is_closed().await {} })
     }
 
     /// Fills `buffer`, and adds what descriptors arrive with it to `carried`. A read ends where
@@ -136,8 +224,8 @@ impl<Out, In> Socket<Out, In> {
     ) -> Result<(), ChannelError> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            let read = || receive(self.stream.as_fd(), rest, carried);
-            let read = self.stream.async_io(Interest::READABLE, read).await;
+            let read = || receive(self.stream.descriptor(), rest, carried);
+            let read = self.stream.io(Interest::READABLE, read).await;
             match read.map_err(closed)? {
                 0 => return Err(ChannelError::Closed),
                 read => filled += read,
@@ -172,10 +260,15 @@ where
                 carried: descriptors.len(),
             });
         }
-        let write = || send(self.stream.as_fd(), &bytes, &descriptors);
-        let sent = self.stream.async_io(Interest::WRITABLE, write).await;
-        let rest = bytes.get(sent.map_err(closed)?..).unwrap_or_default();
-        self.stream.write_all(rest).await.map_err(closed)
+        let (mut rest, mut descriptors) = (bytes.as_slice(), descriptors);
+        while !rest.is_empty() {
+            let write = || send(self.stream.descriptor(), rest, &descriptors);
+            let sent = self.stream.io(Interest::WRITABLE, write).await;
+            rest = rest.get(sent.map_err(closed)?..).unwrap_or_default();
+            // They have gone with the first byte.
+            descriptors.clear();
+        }
+        Ok(())
     }
 
     async fn receive(&mut self) -> Result<(In, Descriptors), ChannelError> {

@@ -1,8 +1,11 @@
 //! The engine behind its unix socket.
 
+use std::time::Duration;
+
 use bollard::errors::Error;
 use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, Docker};
+use tokio::time::timeout;
 
 use crate::container::WRITABLE;
 
@@ -10,6 +13,8 @@ use crate::container::WRITABLE;
 const SOCKET: &str = "unix:///var/run/docker.sock";
 /// Seconds that the engine may take to answer. The first container of an image unpacks it.
 const ANSWER_SECONDS: u64 = 120;
+/// How long it may take to say that it is there.
+const PING_TIME: Duration = Duration::from_secs(10);
 
 /// A container engine of this host.
 #[derive(Clone, Debug)]
@@ -97,6 +102,20 @@ impl Engine {
         let info = self.docker.info().await;
         let facts = facts(&info.map_err(|error| self.fault(&error))?);
         Ok((self, facts))
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`].
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        match timeout(PING_TIME, self.docker.ping()).await {
+            Ok(answer) => answer.map(drop).map_err(|error| self.fault(&error)),
+            Err(_) => Err(EngineError::Unreachable {
+                host: self.host.clone(),
+                reason: "it does not answer".to_owned(),
+            }),
+        }
     }
 
     /// An image by its name, id or digest.

@@ -217,6 +217,10 @@ impl SandboxBackend for Launcher {
         self.inner.images.keys().cloned().collect()
     }
 
+    async fn ready(&self) -> Result<(), StartError> {
+        Ok(self.inner.engine.ping().await?)
+    }
+
     async fn start(&self, order: Order) -> Result<Started, StartError> {
         // In a task of its own: if the caller gives up in the middle, the task finishes and drops
         // the sandbox, so nothing is left half made.

@@ -213,7 +213,7 @@ impl Container {
     }
 }
 
-/// Removes a container, if it is there.
+/// Removes a container, if it is there and nobody else removes it already.
 pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<(), Error> {
     let options = RemoveContainerOptions {
         force: true,
@@ -222,6 +222,8 @@ pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<(), Error> {
     };
     match engine.docker.remove_container(name, Some(options)).await {
         Err(error) if status(&error) == Some(404) => Ok(()),
+        // Two reapers of one host may meet. Removed by force, a container has no other conflict.
+        Err(error) if status(&error) == Some(409) => Ok(()),
         removed => removed,
     }
 }

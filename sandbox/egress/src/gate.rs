@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use hyper::Request;
 use ipnet::IpNet;
 use sealfleet_domain::egress::{Denied, HostName, Policy};
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use crate::address::{Checked, Networks};
 use crate::metered::Metered;
 use crate::names::Names;
 use crate::record::Record;
-use crate::refusal::Refusal;
+use crate::refusal::{Asked, Refusal};
 use crate::target::Target;
 
 pub struct Gate {
@@ -41,14 +42,40 @@ impl Gate {
         }
     }
 
+    /// Whether a program may send any bytes there, as far as the policy goes.
+    pub fn allows_all(&self, target: &Target) -> bool {
+        self.policy.allows_all(&target.host, target.port)
+    }
+
+    /// Refuses a host that no rule names.
+    pub fn admit(&self, target: &Target) -> Result<(), Refusal> {
+        if self.policy.allows(&target.host, target.port) {
+            return Ok(());
+        }
+        self.record.denied(target, Denied::NoRule);
+        Err(Refusal::NoRule(target.clone()))
+    }
+
+    /// Refuses a request that no rule allows.
+    pub fn judge<B>(&self, target: &Target, request: &Request<B>) -> Result<(), Refusal> {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let judged = self.policy.judge(&target.host, target.port, method, path);
+        judged.map_err(|denied| {
+            self.record.denied(target, denied);
+            let asked = Asked::of(method, path);
+            match denied {
+                Denied::NoMethod => Refusal::NoMethod(target.clone(), asked),
+                Denied::NoPath => Refusal::NoPath(target.clone(), asked),
+                _ => Refusal::NoRule(target.clone()),
+            }
+        })
+    }
+
     /// Connects to a host, if the step may reach it: by its policy first, so that DNS hears of no
     /// other name, then by the addresses that the name has now. Nothing asks for them a second
     /// time, so DNS cannot answer with others.
     pub async fn open(&self, target: &Target) -> Result<Metered, Refusal> {
-        if !self.policy.allows(&target.host, target.port) {
-            self.record.denied(target, Denied::NoRule);
-            return Err(Refusal::NoRule(target.clone()));
-        }
+        self.admit(target)?;
         let addresses = match &target.host {
             HostName::Address(address) => vec![*address],
             HostName::Name(name) => {

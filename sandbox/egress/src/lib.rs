@@ -9,18 +9,30 @@
 //! All that programs send is hostile: connections, heads, waiting times and what is counted are
 //! bounded, and nothing of it is logged or sent back but a host that is well formed and a port.
 //!
-//! It ends no TLS. It sees the host of a `CONNECT` and not what the tunnel is used for.
+//! A tunnel is bytes to it, unless it has a reason to read the requests inside: a rule that has
+//! methods or paths, or a secret that it holds for the step and puts into them. Then it ends TLS,
+//! as the host, for programs that trust the authority of this step ([`Proxy::ca_pem`]).
 
 mod address;
+mod authority;
+mod credentials;
 mod forward;
 mod gate;
+mod hello;
 mod metered;
 mod names;
 mod record;
 mod refusal;
+mod roots;
+mod secrets;
 mod session;
+mod sigv4;
 mod target;
+mod tasks;
+mod terminate;
 mod tunnel;
+mod upstream;
+mod usage;
 
 use std::convert::Infallible;
 use std::io;
@@ -28,16 +40,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use sealfleet_domain::agent::ModelsUsed;
 use sealfleet_domain::egress::{Denials, Policy, Reached};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use authority::Authority;
+use credentials::Credentials;
+pub use credentials::{Credential, How, InvalidCredential};
 use gate::Gate;
 pub use names::{Names, SystemNames};
 use record::Record;
+use roots::Roots;
+use target::Target;
 
 /// The pause after the system could not accept a connection, for want of descriptors mostly.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Bodies of requests that are read as a whole at once.
+const BODIES: usize = 4;
 
 /// What programs in a sandbox may take of the proxy.
 #[derive(Clone, Copy, Debug)]
@@ -78,31 +100,91 @@ pub struct Proxy {
     gate: Arc<Gate>,
     record: Arc<Record>,
     limits: Limits,
+    authority: Arc<Authority>,
+    roots: Arc<Roots>,
+    credentials: Arc<Credentials>,
+}
+
+/// What all connections of a step share.
+struct Shared {
+    gate: Arc<Gate>,
+    record: Arc<Record>,
+    limits: Limits,
+    authority: Arc<Authority>,
+    roots: Arc<Roots>,
+    credentials: Arc<Credentials>,
+    /// Bodies that are read as a whole at once.
+    bodies: Semaphore,
+}
+
+impl Shared {
+    /// Whether it reads the requests in tunnels there.
+    fn reads(&self, target: &Target) -> bool {
+        !self.gate.allows_all(target) || self.credentials.binds(target)
+    }
 }
 
 impl Proxy {
     /// A proxy that resolves names as its host does. Of the addresses that no step may reach, it
     /// opens those in `networks`: what the operator of the pool allows.
-    #[must_use]
-    pub fn new(policy: Policy, networks: Vec<IpNet>, limits: Limits) -> Self {
+    ///
+    /// # Errors
+    /// The system has no random bytes for keys.
+    pub fn new(policy: Policy, networks: Vec<IpNet>, limits: Limits) -> io::Result<Self> {
         Self::with_names(policy, networks, limits, Arc::new(SystemNames::default()))
     }
 
     /// A proxy with its own source of names.
-    #[must_use]
+    ///
+    /// # Errors
+    /// The system has no random bytes for keys.
     pub fn with_names(
         policy: Policy,
         networks: Vec<IpNet>,
         limits: Limits,
         names: Arc<dyn Names>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let record = Arc::new(Record::default());
         let gate = Gate::new(policy, networks, limits, names, Arc::clone(&record));
-        Self {
+        Ok(Self {
             gate: Arc::new(gate),
             record,
             limits,
-        }
+            authority: Arc::new(Authority::new()?),
+            roots: Arc::default(),
+            credentials: Arc::new(Credentials::none()),
+        })
+    }
+
+    /// The same with the secrets that it puts into requests.
+    ///
+    /// # Errors
+    /// A value that no request can hold, or a placeholder that could be mistaken.
+    pub fn with_credentials(mut self, all: Vec<Credential>) -> Result<Self, InvalidCredential> {
+        self.credentials = Arc::new(Credentials::new(all)?);
+        Ok(self)
+    }
+
+    /// The same, believing these authorities (certificates in PEM), too, who a host is. It always
+    /// believes those of its system.
+    ///
+    /// # Errors
+    /// It is not PEM, or not the certificate of an authority.
+    pub fn with_roots(mut self, pem: &[u8]) -> io::Result<Self> {
+        Arc::make_mut(&mut self.roots).add(pem)?;
+        Ok(self)
+    }
+
+    /// The certificate of the authority of this step, in PEM: the step's programs have to trust it.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        self.authority.pem()
+    }
+
+    /// Forgets the value of a secret, which has been revoked. The next request that needs it is
+    /// refused, also on a connection that is open. One that has been sent is not called back.
+    pub fn withdraw(&self, key: &str) {
+        self.credentials.withdraw(key);
     }
 
     /// Serves what connects to the listener. Dropping the future ends all connections.
@@ -115,14 +197,22 @@ impl Proxy {
     pub async fn serve(&self, listener: std::net::TcpListener) -> io::Result<Infallible> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
+        let shared = Arc::new(Shared {
+            gate: Arc::clone(&self.gate),
+            record: Arc::clone(&self.record),
+            limits: self.limits,
+            authority: Arc::clone(&self.authority),
+            roots: Arc::clone(&self.roots),
+            credentials: Arc::clone(&self.credentials),
+            bodies: Semaphore::new(BODIES),
+        });
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 accepted = listener.accept(), if connections.len() < self.limits.connections => {
                     match accepted {
                         Ok((client, _)) => {
-                            let gate = Arc::clone(&self.gate);
-                            connections.spawn(session::serve(gate, self.limits, client));
+                            connections.spawn(session::serve(Arc::clone(&shared), client));
                         }
                         Err(_) => tokio::time::sleep(PAUSE).await,
                     }
@@ -142,5 +232,11 @@ impl Proxy {
     #[must_use]
     pub fn reached(&self) -> Reached {
         self.record.reached()
+    }
+
+    /// The tokens of models that answers have said until now: of those whose requests it reads.
+    #[must_use]
+    pub fn usage(&self) -> ModelsUsed {
+        self.record.models()
     }
 }

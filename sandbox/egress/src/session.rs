@@ -12,41 +12,44 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use crate::Limits;
+use crate::Shared;
 use crate::forward::{self, Body};
-use crate::gate::Gate;
 use crate::metered::Metered;
 use crate::refusal::Refusal;
 use crate::target::Target;
 use crate::tunnel::{To, Tunnel};
+use crate::upstream::Upstream;
 
 /// What the requests of one connection share.
 pub struct Session {
-    pub gate: Arc<Gate>,
-    pub limits: Limits,
+    pub shared: Arc<Shared>,
+    /// The host of the tunnel that this is inside of.
+    pub inside: Option<Upstream>,
     /// What the connection becomes after its last answer.
     tunnel: Mutex<Option<Tunnel>>,
 }
 
 /// Serves one connection. All that belongs to it ends with this future, at the latest when nothing
 /// has moved for so long that its host was given up before.
-pub async fn serve(gate: Arc<Gate>, limits: Limits, client: TcpStream) {
+pub async fn serve(shared: Arc<Shared>, client: TcpStream) {
     if client.set_nodelay(true).is_err() {
         return;
     }
+    let limits = shared.limits;
     let client = Metered::new(client, Arc::default());
     let pulse = client.pulse();
     tokio::select! {
-        () = answer_all(gate, limits, client) => {}
+        () = answer_all(shared, client) => {}
         () = pulse.stopped(limits.idle + limits.head) => {}
     }
 }
 
 /// Answers requests one after the other, and becomes a tunnel if one asks for it.
-async fn answer_all(gate: Arc<Gate>, limits: Limits, client: Metered) {
+async fn answer_all(shared: Arc<Shared>, client: Metered) {
+    let limits = shared.limits;
     let session = Arc::new(Session {
-        gate,
-        limits,
+        shared: Arc::clone(&shared),
+        inside: None,
         tunnel: Mutex::default(),
     });
     let service = service_fn(|request| {
@@ -62,12 +65,21 @@ async fn answer_all(gate: Arc<Gate>, limits: Limits, client: Metered) {
         .await;
     let tunnel = session.take_tunnel();
     if let (Ok(()), Some(tunnel)) = (served, tunnel) {
-        tunnel.run().await;
+        tunnel.run(shared).await;
     }
 }
 
 impl Session {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Of the requests in a tunnel to this host.
+    pub fn inside(shared: Arc<Shared>, target: Target) -> Self {
+        Self {
+            shared,
+            inside: Some(Upstream::new(target)),
+            tunnel: Mutex::default(),
+        }
+    }
+
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let answer = if request.method() == Method::CONNECT {
             self.connect(request).await
         } else {
@@ -78,15 +90,25 @@ impl Session {
 
     /// `CONNECT` (RFC 9110, 9.3.6).
     async fn connect(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        if self.inside.is_some() {
+            return Err(Refusal::Request(
+                "this is a tunnel already; ask for another outside",
+            ));
+        }
         let target = Target::of_connect(request.uri())?;
         let headers = request.headers();
         if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
             return Err(Refusal::Request("CONNECT has no content"));
         }
-        let host = self.gate.open(&target).await?;
+        let to = if self.shared.reads(&target) {
+            self.shared.gate.admit(&target)?;
+            To::Requests(target)
+        } else {
+            To::Host(self.shared.gate.open(&target).await?, target)
+        };
         self.become_tunnel(Tunnel {
             client: hyper::upgrade::on(request),
-            to: To::Host(host),
+            to,
         });
         let nothing = Empty::new().map_err(|never| match never {});
         Ok(Response::new(nothing.boxed()))
@@ -97,7 +119,7 @@ impl Session {
         *next = Some(tunnel);
     }
 
-    fn take_tunnel(&self) -> Option<Tunnel> {
+    pub fn take_tunnel(&self) -> Option<Tunnel> {
         let mut next = self.tunnel.lock().unwrap_or_else(PoisonError::into_inner);
         next.take()
     }

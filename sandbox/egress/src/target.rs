@@ -5,9 +5,12 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 use hyper::http::uri::Scheme;
-use sealfleet_domain::egress::HostName;
+use sealfleet_domain::egress::{HTTPS, HostName};
 
 use crate::refusal::Refusal;
+
+/// The port of `http://` addresses.
+pub const HTTP: u16 = 80;
 
 /// A port of a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +44,12 @@ impl Target {
                  tunnel by CONNECT",
             ));
         }
-        Self::parse(authority.as_str(), Some(80))
+        Self::parse(authority.as_str(), Some(HTTP))
+    }
+
+    /// Whether an authority of an `https://` address is this one.
+    pub fn is_https(&self, authority: &str) -> bool {
+        Self::parse(authority, Some(HTTPS)).is_ok_and(|target| target == *self)
     }
 
     fn parse(authority: &str, default: Option<u16>) -> Result<Self, Refusal> {
@@ -66,11 +74,12 @@ impl Target {
         Ok(Self { host, port })
     }
 
-    /// As a `Host` header of an `http://` request has it.
-    pub fn host_header(&self) -> String {
-        match self.port {
-            80 => Bracketed(&self.host).to_string(),
-            _ => self.to_string(),
+    /// As a `Host` header has it, for a scheme with this port of its own.
+    pub fn host_header(&self, default: u16) -> String {
+        if self.port == default {
+            Bracketed(&self.host).to_string()
+        } else {
+            self.to_string()
         }
     }
 }
@@ -124,9 +133,9 @@ mod tests {
             assert_eq!(target.to_string(), expected);
         }
         let default = Target::parse("[2600::1]", Some(80)).unwrap();
-        assert_eq!(default.host_header(), "[2600::1]");
+        assert_eq!(default.host_header(HTTP), "[2600::1]");
         let other = Target::parse("a.example:8080", Some(80)).unwrap();
-        assert_eq!(other.host_header(), "a.example:8080");
+        assert_eq!(other.host_header(HTTP), "a.example:8080");
     }
 
     #[test]
@@ -161,6 +170,27 @@ mod tests {
         ] {
             assert!(Target::parse(text, None).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_https_authority_may_leave_out_its_port() {
+        let target = Target::parse("a.example:443", None).unwrap();
+        for text in ["a.example", "A.Example.", "a.example:443"] {
+            assert!(target.is_https(text), "{text}");
+        }
+        for text in [
+            "",
+            "b.example",
+            "a.example:80",
+            "a.example:",
+            "u@a.example",
+            "a.example/x",
+        ] {
+            assert!(!target.is_https(text), "{text}");
+        }
+        assert_eq!(target.host_header(HTTPS), "a.example");
+        let other = Target::parse("a.example:8443", None).unwrap();
+        assert!(!other.is_https("a.example") && other.is_https("a.example:8443"));
     }
 
     proptest! {

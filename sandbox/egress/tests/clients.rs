@@ -8,7 +8,7 @@ use crate::host::{Host, Web};
 use crate::world::{Book, LOOPBACK, World, allow, read_head};
 
 /// A program that knows this proxy as its environment says.
-fn program(world: &World, name: &str) -> Option<Command> {
+pub fn program(world: &World, name: &str) -> Option<Command> {
     if Command::new(name).arg("--version").output().is_err() {
         eprintln!("skipped: `{name}` is not installed");
         return None;
@@ -24,7 +24,7 @@ fn program(world: &World, name: &str) -> Option<Command> {
     Some(command)
 }
 
-fn run(command: &mut Command) -> (Output, String) {
+pub fn run(command: &mut Command) -> (Output, String) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let told = [&output.stdout[..], &output.stderr[..]].concat();
     let told = String::from_utf8_lossy(&told).into_owned();

@@ -9,13 +9,20 @@
 )]
 
 mod addresses;
+mod agents;
+mod aws;
 mod clients;
 mod host;
 mod inside;
 mod limits;
 mod policy;
+mod protocols;
 mod random;
 mod record;
 mod requests;
+mod secrets;
+mod secure;
+mod tls;
+mod trusting;
 mod tunnels;
 mod world;

@@ -25,6 +25,7 @@ fn denials_are_counted_by_host_port_and_reason() {
         host: host.parse().unwrap(),
         port,
         reason,
+        key: None,
         count,
     };
     let denials = world.proxy.take_denials();

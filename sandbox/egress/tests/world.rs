@@ -101,6 +101,18 @@ impl World {
         book: Book,
         limits: Limits,
     ) -> Self {
+        Self::with(listener, policy, networks, book, limits, |proxy| proxy)
+    }
+
+    /// One that a test has set up further.
+    pub fn with(
+        listener: TcpListener,
+        policy: &str,
+        networks: &[&str],
+        book: Book,
+        limits: Limits,
+        set_up: impl FnOnce(Proxy) -> Proxy,
+    ) -> Self {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -108,12 +120,13 @@ impl World {
             .unwrap();
         let address = listener.local_addr().unwrap();
         let book = Arc::new(book);
-        let proxy = Arc::new(Proxy::with_names(
+        let proxy = Proxy::with_names(
             serde_json::from_str(policy).unwrap(),
             networks.iter().map(|net| net.parse().unwrap()).collect(),
             limits,
             Arc::clone(&book) as Arc<dyn Names>,
-        ));
+        );
+        let proxy = Arc::new(set_up(proxy.unwrap()));
         let serves = Arc::clone(&proxy);
         let serving = runtime.spawn(async move { serves.serve(listener).await.map(|_| ()) });
         Self {
@@ -139,7 +152,7 @@ impl World {
         self.serving.abort();
     }
 
-    pub fn connect(&self) -> Client {
+    pub fn connect(&self) -> Client<TcpStream> {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -154,7 +167,7 @@ impl World {
     }
 
     /// A tunnel that was granted.
-    pub fn tunnel(&self, authority: &str) -> Client {
+    pub fn tunnel(&self, authority: &str) -> Client<TcpStream> {
         let mut client = self.connect();
         client.send(format!("CONNECT {authority} HTTP/1.1\r\n\r\n"));
         let answer = client.answer();
@@ -163,8 +176,8 @@ impl World {
     }
 }
 
-/// A connection to the proxy.
-pub struct Client(pub TcpStream);
+/// A connection to the proxy, or within it.
+pub struct Client<S>(pub S);
 
 #[derive(Debug)]
 pub struct Answer {
@@ -191,14 +204,17 @@ impl Answer {
     }
 }
 
-impl Client {
+impl Client<TcpStream> {
+    pub fn end(&self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Client<S> {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The proxy may have closed already: the answer says so.
         let _ = self.0.write_all(bytes.as_ref());
-    }
-
-    pub fn end(&self) {
-        self.0.shutdown(Shutdown::Write).unwrap();
+        let _ = self.0.flush();
     }
 
     /// Reads one answer, by its length.
@@ -227,22 +243,28 @@ impl Client {
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
-            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
+            Err(error) if !is_end(&error) => panic!("{error}"),
             _ => rest,
         }
     }
 }
 
 /// A head with its empty line, or what came before the connection ended.
-pub fn read_head(stream: &mut TcpStream) -> String {
+pub fn read_head(stream: &mut impl Read) -> String {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
             Ok(0) => break,
             Ok(_) => head.push(byte[0]),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+            Err(error) if is_end(&error) => break,
             Err(error) => panic!("{error}: {}", String::from_utf8_lossy(&head)),
         }
     }
     String::from_utf8(head).unwrap()
+}
+
+/// Whether a connection has ended. TLS wants to be told first, and calls it an error if it is not.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), ConnectionReset | UnexpectedEof | BrokenPipe)
 }

@@ -8,12 +8,19 @@ mod secret;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
 pub use secret::SecretValue;
+
+/// How long all backends together may take to be closed.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Between two attempts to end what a backend holds.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// One kind of secret reference.
 ///
@@ -26,6 +33,21 @@ pub trait IdentityBackend: Send + Sync {
     /// # Errors
     /// [`IdentityError`], which cannot hold a value.
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError>;
+
+    /// Logs in, and answers the names of what the login may read, as far as the store tells them.
+    ///
+    /// # Errors
+    /// The login is refused, or the store does not answer.
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+        Ok(None)
+    }
+
+    /// Ends what it holds at its store, such as a session, once the step has all of its secrets.
+    /// What must last as long as the step does, it answers instead: the [`Release`] of the backend
+    /// ends that.
+    async fn close(&self) -> Option<SecretValue> {
+        None
+    }
 }
 
 /// A value and its version.
@@ -34,6 +56,20 @@ pub struct Resolved {
     pub value: SecretValue,
     /// The version's id in the backend.
     pub version: String,
+    /// The store's own id of the request that read it, if it has one: the store's audit log has the
+    /// same.
+    pub request_id: Option<String>,
+    /// Whether the store has made it for this step, and takes it back at the step's end.
+    pub leased: bool,
+}
+
+/// What a login may read: a name in the store, or a pattern that ends in `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readable {
+    pub name: String,
+    /// Whether it is neither the project's own nor of the operators' scope, `system`. Unknown where
+    /// names say nothing of an owner.
+    pub is_foreign: bool,
 }
 
 /// Why there is no value. Holds names only.
@@ -47,52 +83,141 @@ pub struct IdentityError {
 }
 
 /// The purpose for which a backend is opened.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Context {
     /// The project of the step.
     pub project: String,
     /// Files that the host opened for this backend, by name.
     pub files: BTreeMap<String, File>,
+    /// Addresses and names that the host has for this backend, by name. None is a secret.
+    pub settings: BTreeMap<String, String>,
+    /// A token by which the step proves itself to this backend.
+    pub token: Option<SecretValue>,
+    /// The HTTP proxy that its requests go through. None: the network can be reached.
+    pub proxy: Option<SocketAddr>,
+    /// How long the step may take from now on: what is lent to it must last as long.
+    pub lasts: Duration,
+}
+
+/// What the host gives the backends of one step.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// The project of the step.
+    pub project: String,
+    /// Files by `SCHEME.NAME`: the backend of that scheme gets the file as `NAME`.
+    pub files: BTreeMap<String, File>,
+    /// Addresses and names, by `SCHEME.NAME` as well.
+    pub settings: BTreeMap<String, String>,
+    /// Tokens by which the step proves itself, by scheme.
+    pub tokens: BTreeMap<String, SecretValue>,
+    /// The HTTP proxy that requests go through.
+    pub proxy: Option<SocketAddr>,
+    /// How long the step may take from now on.
+    pub lasts: Duration,
+}
+
+impl Given {
+    /// What the backend of this scheme gets of it.
+    fn take(&mut self, scheme: &str) -> Context {
+        Context {
+            project: self.project.clone(),
+            files: of_scheme(&mut self.files, scheme),
+            settings: of_scheme(&mut self.settings, scheme),
+            token: self.tokens.remove(scheme),
+            proxy: self.proxy,
+            lasts: self.lasts,
+        }
+    }
+}
+
+/// Takes out what is named `SCHEME.NAME`, by `NAME`.
+fn of_scheme<T>(all: &mut BTreeMap<String, T>, scheme: &str) -> BTreeMap<String, T> {
+    let is_own = |name: &str| name.split_once('.').is_some_and(|(of, _)| of == scheme);
+    let own = all.extract_if(.., |name, _| is_own(name));
+    own.filter_map(|(name, one)| Some((name.split_once('.')?.1.to_owned(), one)))
+        .collect()
 }
 
 /// Opens a backend for one step. It does no I/O yet: the step may not use it.
 pub type Open = fn(Context) -> Box<dyn IdentityBackend>;
 
+/// Ends at its store what a backend has [kept](IdentityBackend::close) for a step. What was ended
+/// before is no error.
+pub type Release = fn(SecretValue) -> Releasing;
+
+/// A [`Release`] that goes on.
+pub type Releasing = Pin<Box<dyn Future<Output = Result<(), IdentityError>> + Send>>;
+
+/// What backends hold at their stores for as long as a step runs, by scheme. Whoever has it can
+/// read what the step's login can.
+#[derive(Debug, Default)]
+pub struct Held(pub BTreeMap<String, SecretValue>);
+
+impl Held {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The backends that a program knows, by the scheme of their references.
 #[derive(Debug, Clone, Default)]
-pub struct Registry(BTreeMap<&'static str, Open>);
+pub struct Registry {
+    open: BTreeMap<&'static str, Open>,
+    release: BTreeMap<&'static str, Release>,
+}
 
 impl Registry {
     /// With one more backend.
     #[must_use]
     pub fn with(mut self, scheme: &'static str, open: Open) -> Self {
-        self.0.insert(scheme, open);
+        self.open.insert(scheme, open);
         self
     }
 
-    /// Opens all backends for one step of `project`. A file named `SCHEME.NAME` goes to that
-    /// scheme's backend as `NAME`; one for an unknown scheme is closed.
+    /// With a backend that holds something while a step runs.
     #[must_use]
-    pub fn open(
-        &self,
-        project: &str,
-        files: impl IntoIterator<Item = (String, File)>,
-        deadline: Duration,
-    ) -> Backends {
-        let mut by_scheme: BTreeMap<String, BTreeMap<String, File>> = BTreeMap::new();
-        for (name, file) in files {
-            if let Some((scheme, name)) = name.split_once('.') {
-                let files = by_scheme.entry(scheme.to_owned()).or_default();
-                files.insert(name.to_owned(), file);
-            }
-        }
-        let backends = self.0.iter().map(|(scheme, open)| {
-            let context = Context {
-                project: project.to_owned(),
-                files: by_scheme.remove(*scheme).unwrap_or_default(),
+    pub fn releasing(mut self, scheme: &'static str, release: Release) -> Self {
+        self.release.insert(scheme, release);
+        self
+    }
+
+    /// Ends what backends hold. Tries again until `patience` is over.
+    ///
+    /// # Errors
+    /// The last one: some of it lasts as long as its store lets it.
+    pub async fn release(&self, held: Held, patience: Duration) -> Result<(), IdentityError> {
+        let ends = Instant::now() + patience;
+        let mut outcome = Ok(());
+        for (scheme, held) in held.0 {
+            let Some(release) = self.release.get(scheme.as_str()) else {
+                continue;
             };
-            (*scheme, open(context))
-        });
+            let released = async {
+                loop {
+                    match release(SecretValue::new(held.expose().to_vec())).await {
+                        Ok(()) => return Ok(()),
+                        Err(error) if Instant::now() + PAUSE > ends => return Err(error),
+                        Err(_) => tokio::time::sleep(PAUSE).await,
+                    }
+                }
+            };
+            let released = timeout_at(ends, released).await.unwrap_or_else(|_| {
+                Err(IdentityError {
+                    code: "timed_out",
+                    message: format!("the identity backend `{scheme}` does not answer"),
+                })
+            });
+            outcome = outcome.and(released);
+        }
+        outcome
+    }
+
+    /// Opens all backends for one step. What is given for an unknown scheme is dropped.
+    #[must_use]
+    pub fn open(&self, mut given: Given, deadline: Duration) -> Backends {
+        let backends = self.open.iter();
+        let backends = backends.map(|(scheme, open)| (*scheme, open(given.take(scheme))));
         Backends {
             backends: backends.collect(),
             deadline,
@@ -110,6 +235,42 @@ pub struct Backends {
 }
 
 impl Backends {
+    /// Ends what the backends hold at their stores, and answers what lasts as long as the step.
+    /// What takes longer ends there by itself.
+    pub async fn close(self) -> Held {
+        let ends = Instant::now() + CLOSE_TIME;
+        let mut held = Held::default();
+        for (scheme, backend) in &self.backends {
+            if let Ok(Some(kept)) = timeout_at(ends, backend.close()).await {
+                held.0.insert((*scheme).to_owned(), kept);
+            }
+        }
+        held
+    }
+
+    /// What the login of this scheme's backend may read, as far as its store tells.
+    ///
+    /// # Errors
+    /// [`IdentityError`]; `timed_out` at the deadline.
+    pub async fn readable(&self, scheme: &str) -> Result<Option<Vec<Readable>>, IdentityError> {
+        let Some(backend) = self.backends.get(scheme) else {
+            return Err(IdentityError {
+                code: "unknown_scheme",
+                message: format!("this program has no identity backend for `{scheme}://`"),
+            });
+        };
+        let asked = timeout_at(self.ends, backend.readable());
+        asked.await.unwrap_or_else(|_| {
+            Err(IdentityError {
+                code: "timed_out",
+                message: format!(
+                    "the identity backend `{scheme}` did not answer within {:?}: it is too slow or not reachable",
+                    self.deadline
+                ),
+            })
+        })
+    }
+
     /// The value behind the reference `uri`.
     ///
     /// # Errors
@@ -172,6 +333,8 @@ mod tests {
             Ok(Resolved {
                 value: SecretValue::new(value),
                 version: "v1".to_owned(),
+                request_id: None,
+                leased: false,
             })
         }
     }
@@ -181,14 +344,15 @@ mod tests {
         std::io::Write::write_all(&mut file, b"of its file").unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let open: Open = |context| Box::new(OfFile(context));
+        let given = Given {
+            project: "healthcare".to_owned(),
+            files: BTreeMap::from([("one.values".to_owned(), file)]),
+            ..Given::default()
+        };
         Registry::default()
             .with("one", open)
             .with("two", open)
-            .open(
-                "healthcare",
-                [("one.values".to_owned(), file)],
-                Duration::from_secs(seconds),
-            )
+            .open(given, Duration::from_secs(seconds))
     }
 
     fn tempfile() -> File {

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use sealfleet_identity::Registry;
 
 use crate::exec::ExecArguments;
+use crate::fargate::FargateArguments;
 use crate::{NOT_RUN, backends, check, exec, fargate, supervise};
 
 /// The first process of every Sealfleet sandbox, and the tool that fills the encrypted store.
@@ -18,8 +19,8 @@ pub struct Arguments {
 enum Command {
     /// Run a step of a pull worker (started by sealfleet-worker inside a sandbox)
     Exec(ExecArguments),
-    /// Run a step of a Fargate pool (the entry point of its container)
-    Fargate,
+    /// Run a step of a Fargate pool, or its egress proxy (the entry point of its containers)
+    Fargate(FargateArguments),
     /// Say as JSON what this container offers to a step (started by `sealfleet image check`)
     Check,
     #[command(flatten)]
@@ -39,7 +40,9 @@ pub fn run(arguments: Arguments, backends: &Registry) -> u8 {
         },
         Command::Check => first_process(async { checked() }),
         Command::Exec(arguments) => first_process(exec::run(&arguments, backends)),
-        Command::Fargate => first_process(fargate::run(std::env::vars_os().collect())),
+        Command::Fargate(arguments) => {
+            first_process(fargate::run(arguments, std::env::vars_os().collect()))
+        }
     };
     u8::try_from(code).unwrap_or(1)
 }

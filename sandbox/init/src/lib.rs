@@ -8,7 +8,9 @@
 //! - [`egress`]: the way out of a pull worker's sandbox: a listener in it, and a proxy in a second
 //!   one.
 //! - [`agent`]: the CLI agent of a step, in the place of a command.
+//! - `tokens`: files by which a step proves itself to others, renewed while its command runs.
 //! - [`check`]: says what a container offers to a step.
+//! - `trial`: says what the login of an identity backend may do.
 //! - [`backends`]: which identity backends it has.
 //!
 //! # What holds a value, and for how long
@@ -32,11 +34,16 @@ mod descriptors;
 mod egress;
 pub mod exec;
 pub mod fargate;
+mod files;
 mod inputs;
+mod memory;
 pub mod output;
 mod result;
 pub mod supervise;
 mod terminal;
+mod tokens;
+mod trial;
+mod trust;
 
 /// The exit code if the command was not run because something before it failed.
 pub const NOT_RUN: i32 = 125;

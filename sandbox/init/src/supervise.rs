@@ -21,6 +21,7 @@ use sealfleet_channel::CommandEnd;
 use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_identity::SecretValue;
+use sealfleet_mediation::{Mediation, Mediator, Refusals, StartError};
 use sealfleet_redaction::Redactor;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
@@ -73,6 +74,17 @@ pub struct Task {
     pub copy: Option<Copied>,
     /// Finds the secrets of the environment in what the command prints.
     pub redactor: Redactor,
+    /// Makes the command's sockets, where nothing else holds it to what it may reach.
+    pub mediation: Option<Mediation>,
+}
+
+/// What came of a task.
+pub struct Ran {
+    pub end: End,
+    /// What was taken out of its output.
+    pub redactions: Vec<Redaction>,
+    /// What its mediation has refused.
+    pub refusals: Refusals,
 }
 
 /// The environment every command starts from; `tty` says whether it has a terminal. Python writes
@@ -197,18 +209,24 @@ impl End {
 }
 
 /// Runs `task` to its end. No process of it is left when this returns, and all of its output is
-/// written. Answers also what was taken out of its output.
-pub async fn run(mut task: Task, stops: &mut Stops) -> (End, Vec<Redaction>) {
+/// written.
+pub async fn run(mut task: Task, stops: &mut Stops) -> Ran {
     let redactor = std::mem::take(&mut task.redactor);
     let say = |message: String| {
         eprintln!("sealfleet-init: {}", redactor.text(&message).content);
     };
     let tap = task.tap.clone();
-    let (pid, time_limit, output) = match start(task, &redactor, &say) {
+    let started = match start(task, &redactor, &say) {
         Ok(started) => started,
-        Err(end) => return (end, Vec::new()),
+        Err(end) => {
+            return Ran {
+                end,
+                redactions: Vec::new(),
+                refusals: Refusals::default(),
+            };
+        }
     };
-    let (end, asked) = follow(pid, time_limit, tap.as_ref(), stops).await;
+    let (end, asked) = follow(started.pid, started.time_limit, tap.as_ref(), stops).await;
     if let Some(asked) = asked {
         // What else there is was asked to end as well. No call waits for any child with a time-out.
         while asked.elapsed() < LINGER && !sealfleet_processes::all_ended() {
@@ -220,8 +238,21 @@ pub async fn run(mut task: Task, stops: &mut Stops) -> (End, Vec<Redaction>) {
         Ok(false) => say("some processes of the command do not end".to_owned()),
         Err(error) => say(format!("cannot see what the command left: {error}")),
     }
-    let redactions = output.end(say).await;
-    (end, redactions)
+    let redactions = started.output.end(say).await;
+    let mediator = started.mediator;
+    Ran {
+        end,
+        redactions,
+        refusals: mediator.map_or_else(Refusals::default, |mediator| mediator.refusals()),
+    }
+}
+
+/// A command that runs.
+struct Started {
+    pid: Pid,
+    time_limit: Option<Duration>,
+    output: Output,
+    mediator: Option<Mediator>,
 }
 
 /// Waits for the end of the command. Answers also since when it was asked to end, if it was.
@@ -276,11 +307,7 @@ fn has_enough(tap: &Tap) -> bool {
 }
 
 /// Starts the command and forgets its environment.
-fn start(
-    task: Task,
-    redactor: &Redactor,
-    say: &impl Fn(String),
-) -> Result<(Pid, Option<Duration>, Output), End> {
+fn start(task: Task, redactor: &Redactor, say: &impl Fn(String)) -> Result<Started, End> {
     let Some((program, arguments)) = task.command.split_first() else {
         say("the step has no command".to_owned());
         return Err(End::NotRun);
@@ -312,13 +339,28 @@ fn start(
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
-    let mut child = command.spawn().map_err(|error| {
-        say(format!("`{program}` cannot be run: {error}"));
-        let mut end = CommandEnd::cannot_execute(&error);
-        if let CommandEnd::CannotExecute { detail, .. } = &mut end {
-            *detail = redactor.text(detail).content;
+    let spawned = match task.mediation {
+        Some(mediation) => mediation
+            .start(&mut command)
+            .map(|(child, mediator)| (child, Some(mediator))),
+        None => command
+            .spawn()
+            .map(|child| (child, None))
+            .map_err(StartError::Command),
+    };
+    let (mut child, mediator) = spawned.map_err(|error| match error {
+        StartError::Command(error) => {
+            say(format!("`{program}` cannot be run: {error}"));
+            let mut end = CommandEnd::cannot_execute(&error);
+            if let CommandEnd::CannotExecute { detail, .. } = &mut end {
+                *detail = redactor.text(detail).content;
+            }
+            End::Command(end)
         }
-        End::Command(end)
+        StartError::Mediation(_) => {
+            say(error.to_string());
+            End::NotRun
+        }
     })?;
     let printed = Printed::by(&mut child, terminal);
     let output = Output::of(printed, redactor, task.tap, task.copy).map_err(|error| {
@@ -327,9 +369,13 @@ fn start(
     })?;
     // `reap` takes it by its number, like all others. The builder and the task are dropped here,
     // which wipes them.
-    Pid::from_raw(child.id().cast_signed())
-        .map(|pid| (pid, task.time_limit, output))
-        .ok_or(End::NotRun)
+    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(End::NotRun)?;
+    Ok(Started {
+        pid,
+        time_limit: task.time_limit,
+        output,
+        mediator,
+    })
 }
 
 /// Kills a command whose output nobody would redact.

@@ -2,7 +2,7 @@
 //!
 //! `scripts/lib/npm_packages.py images/agents images/agents/node_modules` installs them, and
 //! `scripts/test` does so. Where one is missing its tests are skipped and say so, unless
-//! `SEALFLEET_AGENTS=required`.
+//! `SEALFLEET_TEST_AGENTS=required`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,7 +28,8 @@ fn installed(cli: &str) -> Option<PathBuf> {
     if program.exists() {
         return program.canonicalize().unwrap().parent().map(Path::to_owned);
     }
-    let required = std::env::var_os("SEALFLEET_AGENTS").is_some_and(|value| value == "required");
+    let required =
+        std::env::var_os("SEALFLEET_TEST_AGENTS").is_some_and(|value| value == "required");
     assert!(!required, "`{}` is missing", program.display());
     eprintln!(
         "skipped: `{cli}` is not installed; `python3 scripts/lib/npm_packages.py images/agents images/agents/node_modules` \

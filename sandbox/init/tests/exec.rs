@@ -361,11 +361,11 @@ async fn what_cannot_be_resolved_is_told_by_name() {
         step
     };
     let (code, message) = worker
-        .error_of(&with("uri", "vault://crm/api-key".into()))
+        .error_of(&with("uri", "elsewhere://crm/api-key".into()))
         .await;
     assert_eq!(code, "unknown_scheme");
     assert!(
-        message.contains("`vault://crm/api-key`") && message.contains("`builtin://`"),
+        message.contains("`elsewhere://crm/api-key`") && message.contains("`builtin://`"),
         "{message}"
     );
     let (code, message) = worker

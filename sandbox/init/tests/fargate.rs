@@ -262,7 +262,7 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
     assert_eq!(request.line, "POST /v1/sandbox/step HTTP/1.1");
     assert_eq!(
         serde_json::from_str::<Value>(&request.body).unwrap(),
-        json!({"project": "healthcare", "run_id": "run_1", "step_id": "fetch", "fence": 7})
+        json!({"project": "healthcare", "run_id": "run_1", "step_id": "fetch", "fence": 7, "delivery": "egress", "egress": true})
     );
     assert_eq!(request.headers["x-amz-security-token"], "session-token");
     let (key_id, scope, names) = signed(request);
@@ -294,8 +294,14 @@ fn outputs(address: &str) -> Value {
 
 /// As in a task: with a workspace, which this machine has not.
 fn in_a_task(stub: &Stub) -> Command {
+    let mut inside = sandboxed(&stub.command());
+    inside.args(["/init", "fargate"]);
+    inside
+}
+
+/// A sandbox with the environment of `command`, for what is added.
+fn sandboxed(command: &Command) -> Command {
     let init = env!("CARGO_BIN_EXE_sealfleet-init");
-    let command = stub.command();
     let mut inside = Command::new("bwrap");
     inside
         .args(["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc"])
@@ -312,7 +318,6 @@ fn in_a_task(stub: &Stub) -> Command {
         .args(["--tmpfs", "/tmp", "--tmpfs", "/workspace"])
         .args(["--ro-bind", init, "/init"])
         .args(["--chdir", "/workspace", "--die-with-parent"])
-        .args(["/init", "fargate"])
         .env_clear()
         .stdin(Stdio::null())
         .envs(
@@ -450,6 +455,119 @@ fn a_secret_that_the_step_does_not_name_never_reaches_the_command() {
             );
         }
         assert_eq!(seen.matches("PLAIN=knob").count(), 3, "{seen}");
+    }
+}
+
+#[test]
+fn a_secret_may_be_a_file_in_memory() {
+    let script =
+        "echo at $API_KEY; stat -c 'mode %a' $API_KEY; stat -f -c %T $API_KEY; cat $API_KEY; echo
+                  env | grep -c the-value; printf %s \"$(cat $API_KEY)\" | md5sum";
+    let mut step = step(script, &["API_KEY", "OTHER_KEY"]);
+    step["in_files"] = json!(["API_KEY"]);
+    let stub = Stub::new(vec![(200, step)]);
+    let output = in_a_task(&stub).output().unwrap();
+    let said = text(&output.stdout);
+    let file = "at /dev/shm/secrets/API_KEY\nmode 400\ntmpfs\n<redacted:API_KEY>\n0\n";
+    assert!(said.starts_with(file), "{said}{}", text(&output.stderr));
+    assert!(said.contains(MD5_OF_VALUE), "{said}");
+}
+
+#[test]
+fn a_command_with_an_egress_policy_reaches_neither_hosts_nor_the_role_of_its_task() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let script = format!(
+        r#"for at in 127.0.0.1/{port} 169.254.170.2/80 127.0.0.1/3127; do
+               (exec 3<>/dev/tcp/$at) 2> /dev/null && echo reached $at
+           done
+           (exec 3<>/dev/udp/127.0.0.1/53) 2> /dev/null && echo datagrams
+           env | grep -c AWS_CONTAINER_; echo in $AWS_REGION"#
+    );
+    let mut step = step("", &[]);
+    step["command"] = json!(["bash", "-c", script]);
+    let free = Stub::new(vec![(200, step.clone())]);
+    let reached = text(&in_a_task(&free).output().unwrap().stdout);
+    assert!(
+        reached.contains(&format!("reached 127.0.0.1/{port}\n")),
+        "{reached}"
+    );
+    assert!(
+        reached.contains("datagrams\n2\nin eu-central-1\n"),
+        "{reached}"
+    );
+
+    step["egress"] = json!("none");
+    let stub = Stub::new(vec![(200, step)]);
+    let output = in_a_task(&stub).output().unwrap();
+    let said = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(said.0, "0\nin eu-central-1\n", "{said:?}");
+    let row = |host: &str, port: u16| json!({"host": host, "port": port, "reason": "no_rule", "count": 1});
+    let rows = [
+        row("127.0.0.1", 3127),
+        row("127.0.0.1", port),
+        row("169.254.170.2", 80),
+    ];
+    let told = stub.told()["report"]["egress_denied"].clone();
+    assert_eq!(told, json!({"rows": rows}));
+}
+
+/// What the proxy of a task answers to a step that sends these messages, whether it answers a
+/// second one, and how it ends once the step has gone.
+fn proxied(order: &Value, begin: &Value) -> String {
+    let script = r#"
+        /init fargate --proxy & proxy=$!
+        perl -MIO::Socket::INET -e '
+            sub reach { IO::Socket::INET->new(PeerAddr => "127.0.0.1:3127") }
+            my $step;
+            until ($step = reach()) { select undef, undef, undef, 0.05 }
+            for my $message (@ARGV) {
+                my $frame = "{\"version\":$ENV{VERSION},\"descriptors\":[],\"message\":$message}";
+                print $step pack("N", length $frame), $frame;
+            }
+            $step->flush;
+            read $step, my $length, 4;
+            read $step, my $answer, unpack("N", $length);
+            print "$answer\n", reach() ? "another\n" : "nobody\n";
+        ' "$ORDER" "$BEGIN"
+        wait $proxy; echo ended $?"#;
+    let mut command = Stub::new(vec![(200, json!({}))]).command();
+    command.envs([
+        ("ORDER", json!({ "order": order }).to_string()),
+        ("BEGIN", json!({ "begin": begin }).to_string()),
+        ("VERSION", sealfleet_channel::VERSION.to_string()),
+    ]);
+    let mut inside = sandboxed(&command);
+    inside.args(["--unshare-net", "bash", "-c", script]);
+    let output = inside.output().unwrap();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn a_proxy_takes_one_step_and_ends_with_it() {
+    let order = |key: &str| {
+        let to = json!([{"host": "a.example"}]);
+        json!({"policy": {"allow": [{"host": "a.example"}]}, "secrets": {key: {"to": to}}})
+    };
+    let placeholder = format!("sealfleet-placeholder-{}", "0".repeat(32));
+    let said = proxied(&order("API_KEY"), &json!({"API_KEY": placeholder}));
+    assert!(said.contains("BEGIN CERTIFICATE"), "{said}");
+    assert!(said.ends_with("\nnobody\nended 0\n"), "{said}");
+    // What it has no value of, or no placeholder, is told to the step.
+    for (key, begin, why) in [
+        (
+            "MISSING",
+            json!({"MISSING": placeholder}),
+            "`MISSING` is not in",
+        ),
+        ("API_KEY", json!({}), "placeholders"),
+    ] {
+        let said = proxied(&order(key), &begin);
+        assert!(said.contains("refused") && said.contains(why), "{said}");
+        assert!(
+            said.contains("ended 125") && !said.contains("the-value"),
+            "{said}"
+        );
     }
 }
 

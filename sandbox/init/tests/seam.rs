@@ -24,6 +24,8 @@ impl IdentityBackend for Toy {
         Ok(Resolved {
             value: SecretValue::new(name.bytes().rev().collect()),
             version: version.unwrap_or("newest").to_owned(),
+            request_id: None,
+            leased: false,
         })
     }
 }

@@ -9,7 +9,7 @@
 //! - as `play NAME`, it is the command: one of [`hostile`] or [`honest`].
 //!
 //! Programs that need not be there ([`programs`], [`engine`]) are looked for; where one is missing,
-//! its test says that it was skipped, unless `SEALFLEET_MEDIATED=required`.
+//! its test says that it was skipped, unless `SEALFLEET_TEST_MEDIATED=required`.
 
 #![expect(
     clippy::unwrap_used,

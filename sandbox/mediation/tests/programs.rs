@@ -43,7 +43,8 @@ fn has(program: &str) -> bool {
 /// # Panics
 /// If nothing may be missing.
 pub fn skip(what: &str) {
-    let required = std::env::var_os("SEALFLEET_MEDIATED").is_some_and(|value| value == "required");
+    let required =
+        std::env::var_os("SEALFLEET_TEST_MEDIATED").is_some_and(|value| value == "required");
     assert!(!required, "{what} is missing");
     eprintln!("skipped: {what} is not installed");
 }
@@ -391,7 +392,8 @@ pub fn agent(cli: &str) -> Option<PathBuf> {
     if program.exists() {
         return Some(program);
     }
-    let required = std::env::var_os("SEALFLEET_AGENTS").is_some_and(|value| value == "required");
+    let required =
+        std::env::var_os("SEALFLEET_TEST_AGENTS").is_some_and(|value| value == "required");
     assert!(!required, "`{}` is missing", program.display());
     skip(cli);
     None

@@ -30,7 +30,7 @@ mod search;
 mod stream;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use sealfleet_domain::redaction::Encoding;
 use search::Search;
@@ -96,6 +96,21 @@ impl fmt::Debug for Secret<'_> {
 pub struct Redactor {
     /// `None`: there is nothing to search for.
     search: Option<Arc<Search>>,
+    /// What is searched for besides, by all clones and their streams.
+    later: Arc<Later>,
+}
+
+/// What came after the redactor was made.
+#[derive(Default)]
+pub(crate) struct Later(RwLock<Option<Arc<Search>>>);
+
+impl Later {
+    pub(crate) fn search(&self) -> Option<Arc<Search>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }
 
 impl fmt::Debug for Redactor {
@@ -127,13 +142,33 @@ impl Redactor {
             return Ok(Self::default());
         }
         let search = Some(Arc::new(Search::new(&sorted)?));
-        Ok(Self { search })
+        Ok(Self {
+            search,
+            later: Arc::default(),
+        })
+    }
+
+    /// Searches for these values, too, in place of those of the call before: with all clones, and
+    /// in streams that are under way, from their next bytes on. Call it before anybody can print
+    /// one. All of them are named `key`.
+    ///
+    /// # Errors
+    /// A value, or all of them together, that cannot be redacted. Then nothing has changed.
+    pub fn also(&self, key: &str, values: &[&[u8]]) -> Result<(), Refusal> {
+        let values = values.iter().copied();
+        let secrets: Vec<Secret<'_>> = values.map(|value| Secret { key, value }).collect();
+        let search = Search::new(&secrets.iter().collect::<Vec<_>>())?;
+        let mut later = self.later.0.write().unwrap_or_else(PoisonError::into_inner);
+        *later = Some(Arc::new(search));
+        Ok(())
     }
 
     /// How many needles it searches for.
     #[must_use]
     pub fn needles(&self) -> usize {
-        self.search.as_ref().map_or(0, |search| search.needles())
+        let later = self.later.search();
+        let both = self.search.iter().chain(&later);
+        both.map(|search| search.needles()).sum()
     }
 
     /// Redacts a whole text.
@@ -165,6 +200,6 @@ impl Redactor {
     /// A new stream to redact, with a state of its own.
     #[must_use]
     pub fn stream(&self) -> Stream {
-        Stream::new(self.search.clone())
+        Stream::new(self.search.clone(), Arc::clone(&self.later))
     }
 }

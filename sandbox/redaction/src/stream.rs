@@ -8,6 +8,7 @@ use aho_corasick::automaton::StateID;
 use sealfleet_domain::redaction::Encoding;
 use zeroize::Zeroizing;
 
+use crate::Later;
 use crate::search::{Needle, Search};
 
 /// What was taken out of a text: how often each key, in each encoding.
@@ -34,6 +35,10 @@ impl Matches {
 pub struct Stream {
     /// What to search for, and where it is. `None`: nothing.
     reading: Option<Reading>,
+    /// The same for what came later: it reads what the first one lets through.
+    later: Option<Reading>,
+    /// Where more may come from.
+    source: Arc<Later>,
 }
 
 struct Reading {
@@ -70,8 +75,71 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(search: Option<Arc<Search>>) -> Self {
-        let reading = search.map(|search| Reading {
+    pub(crate) fn new(search: Option<Arc<Search>>, source: Arc<Later>) -> Self {
+        Self {
+            reading: search.map(Reading::new),
+            later: None,
+            source,
+        }
+    }
+
+    /// Takes over what is searched for by now.
+    fn look(&mut self) {
+        let Some(search) = self.source.search() else {
+            return;
+        };
+        match &mut self.later {
+            None => self.later = Some(Reading::new(search)),
+            Some(later) if Arc::ptr_eq(&later.search, &search) => {}
+            Some(later) => later.switch(search),
+        }
+    }
+
+    /// Reads the next bytes, and appends to `out` all that is decided: everything but an end of
+    /// the stream that may be the beginning of a needle.
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.look();
+        match (&mut self.reading, &mut self.later) {
+            (None, None) => out.extend_from_slice(bytes),
+            (Some(one), None) | (None, Some(one)) => one.push(bytes, out),
+            (Some(first), Some(later)) => {
+                let mut between = Zeroizing::new(Vec::with_capacity(bytes.len()));
+                first.push(bytes, &mut between);
+                later.push(&between, out);
+            }
+        }
+    }
+
+    /// How many bytes are held back: fewer than the longest needle has.
+    #[must_use]
+    pub fn held_back(&self) -> usize {
+        let both = self.reading.iter().chain(&self.later);
+        both.map(|reading| reading.held.len()).sum()
+    }
+
+    /// The stream has ended: nothing that is held back will become a needle. Answers what was taken
+    /// out of the stream.
+    pub fn finish(mut self, out: &mut Vec<u8>) -> Matches {
+        self.look();
+        match (self.reading, self.later) {
+            (None, None) => Matches::default(),
+            (Some(one), None) | (None, Some(one)) => Matches(one.finish(out)),
+            (Some(first), Some(mut later)) => {
+                let mut between = Zeroizing::new(Vec::new());
+                let mut matches = first.finish(&mut between);
+                later.push(&between, out);
+                for (place, count) in later.finish(out) {
+                    *matches.entry(place).or_default() += count;
+                }
+                Matches(matches)
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn new(search: Arc<Search>) -> Self {
+        Self {
             state: search.start(),
             search,
             held: Zeroizing::new(Vec::new()),
@@ -80,50 +148,49 @@ impl Stream {
             found: Vec::new(),
             last: None,
             counts: BTreeMap::new(),
-        });
-        Self { reading }
+        }
     }
 
-    /// Reads the next bytes, and appends to `out` all that is decided: everything but an end of
-    /// the stream that may be the beginning of a needle.
-    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let Some(reading) = &mut self.reading else {
-            return out.extend_from_slice(bytes);
-        };
-        let undecided = reading.read(bytes);
-        let end = reading.end() - undecided as u64;
-        reading.release(end, out);
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let undecided = self.read(bytes);
+        let end = self.end() - undecided as u64;
+        self.release(end, out);
     }
 
-    /// How many bytes are held back: fewer than the longest needle has.
-    #[must_use]
-    pub fn held_back(&self) -> usize {
-        self.reading
-            .as_ref()
-            .map_or(0, |reading| reading.held.len())
+    fn finish(mut self, out: &mut Vec<u8>) -> BTreeMap<(String, Encoding), u64> {
+        self.release(self.end(), out);
+        let mut named = BTreeMap::new();
+        for ((key, encoding), count) in std::mem::take(&mut self.counts) {
+            let key = self.search.key(key).to_owned();
+            *named.entry((key, encoding)).or_default() += count;
+        }
+        named
     }
 
-    /// The stream has ended: nothing that is held back will become a needle. Answers what was taken
-    /// out of the stream.
-    pub fn finish(self, out: &mut Vec<u8>) -> Matches {
-        let Some(mut reading) = self.reading else {
-            return Matches::default();
-        };
-        reading.release(reading.end(), out);
-        let named = |((key, encoding), count)| {
-            let key = reading.search.key(key).to_owned();
-            ((key, encoding), count)
-        };
-        Matches(
-            std::mem::take(&mut reading.counts)
-                .into_iter()
-                .map(named)
-                .collect(),
-        )
+    /// Searches with another automaton from here on. All of its needles have the key of the one
+    /// before.
+    ///
+    /// Whatever of a needle of both has been read is still held: it is the beginning of one. So it
+    /// is enough to read again what is held. What was found and began before that stays found.
+    fn switch(&mut self, search: Arc<Search>) {
+        let mut counts = BTreeMap::new();
+        for ((_, encoding), count) in std::mem::take(&mut self.counts) {
+            *counts.entry((0, encoding)).or_default() += count;
+        }
+        self.counts = counts;
+        self.last = self.last.map(|_| 0);
+        self.found.retain(|found| found.start < self.base);
+        for found in &mut self.found {
+            found.needle.key = 0;
+        }
+        self.state = search.start();
+        self.search = search;
+        let held = std::mem::take(&mut *self.held);
+        self.read(&Zeroizing::new(held));
+        let done = self.done;
+        self.found.retain(|found| found.end > done);
     }
-}
 
-impl Reading {
     fn end(&self) -> u64 {
         self.base + self.held.len() as u64
     }

@@ -8,6 +8,7 @@
 )]
 
 mod bugs;
+mod later;
 mod limits;
 mod memory;
 mod oracle;

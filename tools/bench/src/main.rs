@@ -15,6 +15,7 @@
 mod archive;
 mod cloud;
 mod costs;
+mod egress;
 mod figures;
 mod lambda;
 mod machine;
@@ -132,6 +133,8 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
         redaction::measure(figures, &plan.functions).await?;
         eprintln!("bench: mediation");
         mediation::measure(figures, &plan.functions).await?;
+        eprintln!("bench: egress");
+        egress::measure(figures, &plan.functions).await?;
     }
     eprintln!("bench: what a run costs");
     let deployed = World::as_deployed(&plan.functions).await?;

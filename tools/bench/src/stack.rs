@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sealfleet_client::AuditQuery;
 use sealfleet_client::types::RunView;
+use sealfleet_domain::limits::IDENTITY_TOKENS_A_MINUTE;
 use sealfleet_test_stack::api::typed;
 use sealfleet_test_stack::project::{FARGATE, PULL, run_of, step};
 use sealfleet_test_stack::{
@@ -18,6 +19,8 @@ use crate::figures::{Figures, percentile};
 use crate::{Plan, revocation};
 
 const SOON: Duration = Duration::from_secs(60);
+/// Milliseconds for an identity token.
+const IDENTITY_TOKEN_BUDGET: f64 = 100.0;
 /// Marks the line that a step prints when it starts.
 const MARK: &str = "started-at";
 
@@ -72,6 +75,15 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
         run_id: Some(run),
         ..AuditQuery::default()
     };
+    let audience = "https://vault.example";
+    let named = json!({ "identity": { "audiences": [audience] } });
+    project.admin.create_profile("named", &named).await?;
+    let mut naming = run_of(&[step("only", &json!({ "pool": "gpu", "mode": "identity" }))]);
+    naming["profile"] = json!("named");
+    let naming = member.enqueue_run(&typed(&naming)?, None).await?.run_id;
+    let claimed = worker.claim(&naming.to_string(), "only").await?;
+    let asked = typed(&claimed.with(&json!({ "audience": audience })))?;
+    let of_worker = client(&worker.caller);
     let mut times = Times { figures, calls };
     let mut runs = Vec::new();
     times
@@ -95,7 +107,20 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
         .of("list_audit", async |_| {
             Ok(admin.list_audit_entries(&of_run).await.map(drop)?)
         })
-        .await
+        .await?;
+    // A claim gets no more in a minute.
+    times.calls = calls.min(IDENTITY_TOKENS_A_MINUTE as usize - 1);
+    let latencies = times
+        .measured("get_identity_token", async |_| {
+            Ok(of_worker.get_identity_token(&asked).await.map(drop)?)
+        })
+        .await?;
+    let what = "local stack: API get_identity_token, p50";
+    let median = percentile(&latencies, 0.5);
+    times
+        .figures
+        .add_against(what.to_owned(), median, "ms", IDENTITY_TOKEN_BUDGET);
+    Ok(())
 }
 
 struct Times<'a> {
@@ -104,11 +129,21 @@ struct Times<'a> {
 }
 
 impl Times<'_> {
-    async fn of(
-        &mut self,
+    async fn of(&mut self, operation: &str, call: impl AsyncFnMut(usize) -> Outcome) -> Outcome {
+        let latencies = self.measured(operation, call).await?;
+        self.figures.add(
+            format!("local stack: API {operation}, p50"),
+            percentile(&latencies, 0.5),
+            "ms",
+        );
+        Ok(())
+    }
+
+    async fn measured(
+        &self,
         operation: &str,
         mut call: impl AsyncFnMut(usize) -> Outcome,
-    ) -> Outcome {
+    ) -> Outcome<Vec<f64>> {
         let mut latencies = Vec::new();
         // The first one starts the function.
         for number in 0..=self.calls {
@@ -120,12 +155,7 @@ impl Times<'_> {
                 latencies.push(before.elapsed().as_secs_f64() * 1000.0);
             }
         }
-        self.figures.add(
-            format!("local stack: API {operation}, p50"),
-            percentile(&latencies, 0.5),
-            "ms",
-        );
-        Ok(())
+        Ok(latencies)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sealfleet_domain::access::Role;
+use sealfleet_domain::approval::{Decision, Verdict};
 use sealfleet_domain::credential::{Home, worker_text};
 use sealfleet_domain::fleet::{Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
@@ -11,7 +12,9 @@ use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::run::{Executor, Fresh, Mode, OnDrift, Run, StepSpec};
-use sealfleet_domain::{Clock, Owner, ProfileName, ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_domain::{
+    ApprovalId, Clock, Owner, ProfileName, ProjectScope, RunId, StepId, WorkerId,
+};
 use sealfleet_functions::shared::auth::Oidc;
 use sealfleet_functions::sweep::Swept;
 use sealfleet_ledger::{Ledger, NewClaim, Registration, Store};
@@ -108,6 +111,7 @@ impl Field {
             max_concurrent: 1000,
             hash: Some(SecretHash::of(&secret)),
             enrolled_by: None,
+            draining_since: None,
             sandboxes: Default::default(),
             registered_at: now,
         };
@@ -115,12 +119,17 @@ impl Field {
         self.ledger
             .register_worker(&scope, &worker, Registration::Pending, "load")
             .await?;
-        let (from, to) = ([WorkerStatus::Pending], WorkerStatus::Approved);
-        self.ledger
-            .set_worker_status(&scope, id, &from, to, "load")
-            .await?;
+        let decision = Decision {
+            verdict: Verdict::Approve,
+            by: "operator:load".to_owned(),
+            reason: None,
+            at: now,
+        };
+        let approval = ApprovalId::Worker { worker_id: id };
+        let decided = self.ledger.decide(&scope, &approval, decision, true);
+        decided.await?;
         let approved = Worker {
-            status: to,
+            status: WorkerStatus::Approved,
             ..worker
         };
         Ok((approved, worker_text(&scope, id, &secret)))
@@ -149,6 +158,7 @@ impl Field {
             inputs: Default::default(),
             tty: false,
             artifacts: Vec::new(),
+            approval: None,
             on_drift: OnDrift::Proceed,
             timeout_seconds: 600,
             max_attempts: 3,
@@ -195,6 +205,7 @@ impl Field {
 fn sees() -> Outcome<Identity> {
     let (uri, version) = NOWHERE.split_once('@').unwrap_or((NOWHERE, ""));
     let secret = SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: KEY.to_owned(),
         uri: uri.parse()?,

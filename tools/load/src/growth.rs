@@ -453,6 +453,7 @@ impl Bench {
                     Arc::new(SeededIds::new(9)),
                 ),
                 metrics: Metrics::to("export", Arc::<Mutex<Vec<String>>>::default()),
+                version: export::ocsf::Version::default(),
             };
             let mut there = 0;
             for size in sizes {

@@ -1,25 +1,31 @@
 //! The egress proxy beside a step's sandbox: a second sandbox, with the network of this host, whose
 //! `sealfleet-init` lets through what the step's policy allows.
 //!
-//! This process carries the listener from the one to the other, and never what goes through it.
+//! This process carries a listener and a socket from the one to the other, and never what goes
+//! through them: which hosts a program asked for, only the step's own init tells, without those
+//! that hold values of secrets.
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sealfleet_channel::{
-    Channel, Descriptors, EGRESS_LISTENER, EgressOrder, Socket, ToHost, ToInit,
+    BackendOrder, Channel, ChannelError, Descriptors, EGRESS_LISTENER, EGRESS_PEER, EgressOrder,
+    ResolvedSecret, Socket, ToHost, ToInit,
 };
-use sealfleet_domain::egress::{Denials, Policy};
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::{
-    Limits, Network, Note, Order, Process, Sandbox, SandboxBackend, Started,
+    Exit, Limits, Network, Note, Order, Process, Sandbox, SandboxBackend, Started,
 };
 use tokio::io::{copy, sink};
-use tokio::task::JoinHandle;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{LAST_WORDS, cannot_start, noted};
+use super::tokens::Tokens;
+use super::{cannot_start, noted, refused};
 
 /// What a proxy may use.
 const LIMITS: Limits = Limits {
@@ -28,10 +34,18 @@ const LIMITS: Limits = Limits {
     open_files: 2048,
     scratch_bytes: 1 << 20,
 };
-/// How long a proxy may take to say that it lets through.
+/// How long a proxy may take to say that it lets through, beyond the time for its secrets.
 const READY_TIME: Duration = Duration::from_secs(10);
-/// How long it may take to end, and to tell what it has denied.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a proxy may take to hear of a revocation.
+const HEARING_TIME: Duration = Duration::from_secs(5);
+/// How long it may take to end: its init ends first what identity backends hold for the step.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The exit code of a proxy that could not end what identity backends hold.
+const HELD: i32 = 122;
+
+/// All addresses. Metadata addresses of clouds stay closed.
+const ANY_NETWORK: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// What sandboxes may use of this host's network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +53,8 @@ pub struct Lent {
     pub way: Way,
     /// Networks whose addresses a policy can allow although they are not public.
     pub networks: Vec<String>,
+    /// Authorities that proxies believe besides those of their image, as PEM.
+    pub authorities: Option<String>,
 }
 
 /// Who reaches the network of this host.
@@ -69,6 +85,34 @@ impl Lent {
     }
 }
 
+impl Lent {
+    /// The order of a proxy that leads to the hosts of identity backends, for as long as secrets
+    /// are resolved. Whoever runs this worker has named these hosts, so their addresses may be
+    /// private.
+    ///
+    /// # Errors
+    /// This host lends nothing.
+    pub(super) fn to_backends(&self, hosts: Policy) -> Result<EgressOrder, Failure> {
+        if self.way == Way::None {
+            return Err(cannot_start(
+                "its secrets are kept on the network, and this worker lends its sandboxes none; start it with `--network policy`",
+            ));
+        }
+        Ok(EgressOrder {
+            project: String::new(),
+            policy: hosts,
+            networks: ANY_NETWORK.map(str::to_owned).into(),
+            authorities: None,
+            secrets: Vec::new(),
+            tool: None,
+            tools: None,
+            backends: BackendOrder::default(),
+            resolve_millis: 0,
+            lasts_seconds: 0,
+        })
+    }
+}
+
 /// A proxy that waits for its order.
 pub(super) struct Idle {
     sandbox: Box<dyn Sandbox>,
@@ -76,12 +120,18 @@ pub(super) struct Idle {
     _note: Option<Note>,
 }
 
-/// A proxy that lets through.
+/// A proxy that lets through, or that keeps what is lent to its step. Dropped: it ends, and has the
+/// time for it.
 pub(super) struct Proxy {
+    running: Arc<Served>,
+    ended: AtomicBool,
+}
+
+struct Served {
     sandbox: Box<dyn Sandbox>,
     _note: Option<Note>,
-    denied: Arc<Mutex<Denials>>,
-    listening: Mutex<Option<JoinHandle<()>>>,
+    /// Open as long as the proxy is to run.
+    channel: Mutex<Socket<ToInit, ToHost>>,
 }
 
 impl Idle {
@@ -114,56 +164,97 @@ impl Idle {
         })
     }
 
-    /// Hands it the step's listener and the policy, and waits until it lets through.
+    /// Hands it its order, what the step's init gave away for it, and what its secrets need:
+    /// `files`, and `tokens` of the step. Waits until it lets through. Answers also the versions of
+    /// its secrets.
     pub(super) async fn serve(
         mut self,
-        policy: Policy,
-        networks: &[String],
-        listener: OwnedFd,
-    ) -> Result<Proxy, Failure> {
-        let order = ToInit::Egress(Box::new(EgressOrder {
-            policy,
-            networks: networks.to_vec(),
-        }));
-        let carried = Descriptors::from([(EGRESS_LISTENER.to_owned(), listener)]);
+        order: EgressOrder,
+        given: Descriptors,
+        files: Descriptors,
+        tokens: &Tokens,
+    ) -> Result<(Proxy, Vec<ResolvedSecret>), Failure> {
+        if ![EGRESS_LISTENER, EGRESS_PEER].into_iter().eq(given.keys()) {
+            return Err(cannot_start(
+                "the sandbox made something else than what its egress proxy needs",
+            ));
+        }
+        let carried = given.into_iter().chain(files).collect();
+        let patience = Duration::from_millis(order.resolve_millis) + READY_TIME;
+        let order = ToInit::Egress(Box::new(order));
         let asked = async {
             self.channel.send(&order, carried).await?;
-            self.channel.receive().await
+            loop {
+                match self.channel.receive().await? {
+                    (ToHost::TokenAsked(audience), _) => {
+                        let token = tokens.answer(audience).await;
+                        self.channel.send(&token, Descriptors::new()).await?;
+                    }
+                    answer => return Ok::<_, ChannelError>(answer),
+                }
+            }
         };
-        match timeout(READY_TIME, asked).await {
-            Ok(Ok((ToHost::Proxying, _))) => {}
-            Ok(Ok(_)) => return Err(cannot_start("its egress proxy did not take its order")),
-            Ok(Err(error)) => return Err(cannot_start(format!("its egress proxy: {error}"))),
-            Err(_) => return Err(cannot_start("its egress proxy was not ready in time")),
+        match timeout(patience, asked).await {
+            Ok(Ok((ToHost::Proxying(resolved), _))) => {
+                let running = Arc::new(Served {
+                    sandbox: self.sandbox,
+                    _note: self._note,
+                    channel: Mutex::new(self.channel),
+                });
+                let ended = AtomicBool::new(false);
+                Ok((Proxy { running, ended }, resolved))
+            }
+            Ok(Ok((ToHost::Error { code, message }, _))) => Err(refused(&code, &message)),
+            Ok(Ok(_)) => Err(cannot_start("its egress proxy did not take its order")),
+            Ok(Err(error)) => Err(cannot_start(format!("its egress proxy: {error}"))),
+            Err(_) => Err(cannot_start("its egress proxy was not ready in time")),
         }
-        let denied = Arc::default();
-        let listening = tokio::spawn(listen(self.channel, Arc::clone(&denied)));
-        Ok(Proxy {
-            sandbox: self.sandbox,
-            _note: self._note,
-            denied,
-            listening: Mutex::new(Some(listening)),
-        })
-    }
-}
-
-async fn listen(mut channel: Socket<ToInit, ToHost>, denied: Arc<Mutex<Denials>>) {
-    while let Ok((ToHost::Egress(more), _)) = channel.receive().await {
-        let mut all = denied.lock().unwrap_or_else(PoisonError::into_inner);
-        *all = std::mem::take(&mut *all).with(more);
     }
 }
 
 impl Proxy {
-    /// Ends it, and answers what it has kept its step from, once.
-    pub(super) async fn end(&self) -> Denials {
-        self.sandbox.stop(GRACE).await;
-        let listening = self.listening.lock();
-        let listening = listening.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(listening) = listening {
-            drop(timeout(LAST_WORDS, listening).await);
+    /// Has it send these secrets nowhere any more. A proxy that does not hear of it ends: then the
+    /// step reaches nothing.
+    pub(super) async fn withdraw(&self, keys: BTreeSet<String>) {
+        let withdraw = ToInit::Withdraw(keys);
+        let told = async {
+            let mut channel = self.running.channel.lock().await;
+            channel.send(&withdraw, Descriptors::new()).await
+        };
+        match timeout(HEARING_TIME, told).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => tracing::warn!(%error, "an egress proxy cannot be told, ending it"),
+            Err(_) => tracing::warn!("an egress proxy does not listen, ending it"),
         }
-        let mut all = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *all)
+        self.end().await;
+    }
+
+    /// Ends it.
+    pub(super) async fn end(&self) {
+        self.running.end().await;
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Served {
+    async fn end(&self) {
+        let exit = self.sandbox.stop(GRACE).await;
+        if exit == Exit::Code(HELD) {
+            tracing::warn!(
+                "an identity backend did not hear that a step has ended: what it has lent lasts as long as the step might have"
+            );
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if self.ended.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let running = Arc::clone(&self.running);
+            runtime.spawn(async move { running.end().await });
+        }
     }
 }

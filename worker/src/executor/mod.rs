@@ -8,15 +8,17 @@ pub mod bare;
 pub mod egress;
 mod output;
 pub mod sandboxed;
+mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_channel::{AgentEnd, CommandEnd};
 use sealfleet_client::types::Claim;
-use sealfleet_domain::egress::Denials;
+use sealfleet_domain::agent::ModelsUsed;
+use sealfleet_domain::egress::{Denials, Reached};
 use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
@@ -64,6 +66,14 @@ pub trait Executor: Send + Sync {
         Sandboxes::default()
     }
 
+    /// Whether it can start sandboxes now.
+    ///
+    /// # Errors
+    /// Why not; for people.
+    async fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Gets a claimed step ready: when this returns, its command can start, and has not started.
     ///
     /// # Errors
@@ -78,6 +88,11 @@ pub trait Prepared: Send + Sync {
     fn sandbox(&self) -> &str;
     /// The version of each secret that was resolved, by the variable's name.
     fn resolved(&self) -> &BTreeMap<String, String>;
+    /// What their stores call the requests that read them, by the variable's name, of stores that
+    /// tell.
+    fn store_request_ids(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
     /// The file of its output.
     fn output(&self) -> Option<PathBuf> {
         None
@@ -111,14 +126,24 @@ pub trait Running: Send + Sync {
     fn redactions(&self) -> Vec<Redaction> {
         Vec::new()
     }
-    /// Which hosts it was kept from. Complete once it has ended.
-    fn egress_denied(&self) -> Denials {
+    /// Which hosts it was kept from since this was last asked. Complete once it has ended.
+    fn take_denied(&self) -> Denials {
         Denials::default()
+    }
+    /// What it has used of models, as their answers say. Complete once it has ended.
+    fn models_used(&self) -> ModelsUsed {
+        ModelsUsed::default()
+    }
+    /// Which hosts it has reached until now. Complete once it has ended.
+    fn egress_reached(&self) -> Reached {
+        Reached::default()
     }
     /// How many bytes of its output are not in the project's outputs. Complete once it has ended.
     fn output_missing_bytes(&self) -> u64 {
         0
     }
+    /// Has its egress proxy send the secrets of these keys nowhere any more.
+    async fn withdraw(&self, _keys: BTreeSet<String>) {}
     /// Keeps the result that the command has left, and answers its size; or what is wrong with it.
     /// None if it has left none.
     async fn keep_result(&self) -> Option<Result<u64, String>> {
@@ -148,6 +173,13 @@ impl Executor for Executors {
             .unwrap_or_default()
     }
 
+    async fn ready(&self) -> Result<(), String> {
+        match &self.sandboxed {
+            Some(sandboxed) => sandboxed.ready().await,
+            None => Ok(()),
+        }
+    }
+
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         match (claim.mode, &self.bare, &self.sandboxed) {
             (Mode::Bare, Some(bare), _) => bare.prepare(claim).await,
@@ -167,6 +199,17 @@ pub fn cannot_start(detail: impl Into<String>) -> Failure {
     Failure::CannotStart {
         cause: None,
         detail: short(&detail.into()),
+    }
+}
+
+/// What a sandbox says of why its step cannot start.
+fn refused(code: &str, message: &str) -> Failure {
+    if code == "bad_step" {
+        return cannot_start(message);
+    }
+    Failure::SecretUnavailable {
+        cause: None,
+        detail: short(&format!("{code}: {message}")),
     }
 }
 

@@ -1,25 +1,31 @@
 //! `sandboxed`, `identity`, `full`: a sandbox whose first process is `sealfleet-init`.
 //!
-//! The two talk over the [channel](sealfleet_channel). Some identity backends read files of this
-//! host, such as an encrypted store and its key. This process opens them and passes the descriptors
-//! on. It reads none of them: no secret's value, and nothing that could decrypt one, is ever in its
-//! memory. It opens them anew for each step, so the next step sees a file that was renamed over the
-//! old one. `docs/guides/builtin-backend.md` says in which order store and key change.
+//! The two talk over the [channel](sealfleet_channel). What identity backends need goes with the
+//! step ([`identity`](crate::identity)). Where they are on the network, init asks for a way there,
+//! and a proxy leads to their hosts alone until the secrets are resolved. It is ended before the
+//! command runs.
+//!
+//! A secret that is delivered at egress is a matter of the step's [egress proxy](super::egress):
+//! its sandbox gets the reference and the descriptors, and the step's gets neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sealfleet_channel::MAX_DESCRIPTORS;
 use sealfleet_channel::{
-    AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, EGRESS_LISTENER, ResolvedSecret,
-    SecretRequest, Step, StepResult, ToHost, ToInit, input_name,
+    AgentEnd, BackendOrder, Channel, ChannelError, CommandEnd, Descriptors, Egress, EgressOrder,
+    PlaceholderRequest, ResolvedSecret, SecretAtEgress, SecretRequest, Step, StepResult, ToHost,
+    ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
-use sealfleet_domain::egress::Denials;
+use sealfleet_domain::agent::ModelsUsed;
+use sealfleet_domain::delivery::{Delivery, Kind};
+use sealfleet_domain::egress::{Denials, Policy, Reached};
 use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::limits;
@@ -36,14 +42,17 @@ use tokio::time::timeout;
 
 use super::egress::{Idle, Lent, Proxy, Way};
 use super::output::{Logs, StepLog};
+use super::tokens::Tokens;
 use super::{
-    Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, noted, short,
+    Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, noted, refused, short,
 };
+use crate::identity::Identity;
 use crate::inputs::{Batch, Inputs};
 use sealfleet_outputs::artifacts::Collection;
 
 /// How long `sealfleet-init` may take to resolve the secrets.
-const RESOLVE_TIME: Duration = Duration::from_secs(60);
+const RESOLVE_TIME: Duration = Duration::from_millis(RESOLVE_MILLIS);
+const RESOLVE_MILLIS: u64 = 60_000;
 /// How long `sealfleet-init` may take to write a batch of files into the workspace.
 const PLACE_TIME: Duration = Duration::from_secs(120);
 /// How long `sealfleet-init` may take to answer beyond that.
@@ -58,9 +67,8 @@ pub struct Sandboxed {
     pub backends: Vec<Arc<dyn SandboxBackend>>,
     /// This process, in whose name sandboxes are noted.
     pub worker: Process,
-    /// Files for identity backends, by `SCHEME.FILE`. A sandbox gets those of the schemes that its
-    /// granted secrets have.
-    pub backend_files: BTreeMap<String, PathBuf>,
+    /// What its identity backends need.
+    pub identity: Identity,
     /// What they may use of this host's network.
     pub network: Lent,
     /// Limits of one sandbox.
@@ -77,19 +85,26 @@ type HostChannel = dyn Channel<ToInit, ToHost>;
 struct Waiting {
     command: Command,
     resolved: BTreeMap<String, String>,
+    store_request_ids: BTreeMap<String, String>,
 }
 
 /// A sandbox, its channel, and its output.
 struct Command {
     sandbox: Box<dyn Sandbox>,
     /// The way out of it, if it has one.
-    proxy: Option<Arc<Proxy>>,
+    proxy: Option<Proxy>,
+    /// The proxy that keeps what identity backends have lent to the step.
+    keeper: Option<Proxy>,
+    /// What the step has done through it, as far as that was told and not yet passed on.
+    egress: Arc<StdMutex<Egress>>,
     /// Others of this host find the sandbox by it.
     _note: Option<Note>,
     channel: Arc<Mutex<Box<HostChannel>>>,
     /// Listens to init while the command runs: a result may be larger than what the socket holds.
     told: Mutex<Option<JoinHandle<Told>>>,
     log: StepLog,
+    /// By which the step proves itself to others.
+    tokens: Tokens,
     /// What the step leaves, until init is listened to.
     artifacts: Mutex<Option<Collection>>,
     end: OnceCell<(Ended, Told)>,
@@ -103,7 +118,19 @@ impl Executor for Sandboxed {
             backends: backends.clone().map(|one| one.name().to_owned()).collect(),
             images: backends.flat_map(|one| one.images()).collect(),
             egress: self.network.way != Way::None,
+            delivery: Some(match self.network.way {
+                Way::None => Kind::File,
+                Way::Policy | Way::Host => Kind::Egress,
+            }),
         }
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        for backend in &self.backends {
+            let ready = backend.ready().await;
+            ready.map_err(|error| format!("{}: {}", backend.name(), with_cause(&error)))?;
+        }
+        Ok(())
     }
 
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
@@ -120,8 +147,21 @@ impl Executor for Sandboxed {
             .iter()
             .filter(|secret| is_granted(claim, secret))
             .collect();
-        let descriptors = self.open_files(&granted)?;
+        let (at_egress, inside): (Vec<&SecretRef>, Vec<&SecretRef>) = granted
+            .iter()
+            .partition(|secret| secret.delivery.at_egress().is_some());
         let (network, policy) = self.network.to(claim.egress.as_ref())?;
+        let way_out = self.identity.policy(&inside);
+        let way_out = way_out.map(|hosts| self.network.to_backends(hosts));
+        let way_out = way_out.transpose()?;
+        let files = self.identity.open(&inside, MAX_DESCRIPTORS)?;
+        // The listener and the socket of the step travel with them.
+        let files_of_proxy = self.identity.open(&at_egress, MAX_DESCRIPTORS - 2)?;
+        if policy.is_none() && !at_egress.is_empty() {
+            return Err(cannot_start(
+                "secrets are delivered at egress, and the step has no egress proxy",
+            ));
+        }
         let order = Order {
             owner: owner(claim),
             image: claim.image.clone(),
@@ -130,26 +170,32 @@ impl Executor for Sandboxed {
             lifetime: lifetime(claim),
         };
         let backend = self.backend_for(claim)?;
-        let idle = async {
-            match &policy {
-                Some(_) => Idle::start(&**backend, &self.worker, &order)
-                    .await
-                    .map(Some),
-                None => Ok(None),
-            }
+        let idle = async |is_needed: bool| match is_needed {
+            true => Idle::start(&**backend, &self.worker, &order)
+                .await
+                .map(Some),
+            false => Ok(None),
         };
-        let (started, idle) = tokio::join!(backend.start(order.clone()), idle);
+        let (started, idle, idle_way_out) = tokio::join!(
+            backend.start(order.clone()),
+            idle(policy.is_some()),
+            idle(way_out.is_some())
+        );
         let started = started.map_err(|error| cannot_start(with_cause(&error)))?;
-        let idle = idle?;
+        let (idle, idle_way_out) = (idle?, idle_way_out?);
+        let mut way_out = idle_way_out.zip(way_out);
         log.follow(Stream::Stdout, Some(started.stdout));
         log.follow(Stream::Stderr, Some(started.stderr));
         let mut command = Command {
             proxy: None,
+            keeper: None,
+            egress: Arc::default(),
             _note: noted(&self.worker, &**backend, started.sandbox.id(), &order.owner),
             sandbox: started.sandbox,
             channel: Arc::new(Mutex::new(Box::new(started.channel))),
             told: Mutex::new(None),
             artifacts: Mutex::new(log.artifacts(claim)),
+            tokens: Tokens::of(claim, Arc::clone(&self.inputs.control)),
             log,
             end: OnceCell::new(),
         };
@@ -157,39 +203,46 @@ impl Executor for Sandboxed {
         while let Some(batch) = inputs.next().await.map_err(cannot_start)? {
             command.bring(batch).await.map_err(cannot_start)?;
         }
-        let step = step(claim, secrets, &self.limits, policy.is_some());
+        let step = Step {
+            audiences: self.identity.for_command(&claim.audiences),
+            backends: self.identity.order(&inside),
+            ..step(claim, secrets, &self.limits, policy.is_some())
+        };
         let step = ToInit::Step(Box::new(step));
-        let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
+        let ready = command.ready(&step, files, &mut way_out);
+        let answer = timeout(RESOLVE_TIME + ANSWER_TIME, ready).await;
         let resolved = match answer {
-            Ok(Ok((ToHost::Resolved(resolved), mut carried))) => {
+            Ok(Ok((ToHost::Resolved(resolved), given, keeper))) => {
+                command.keeper = keeper;
+                check(&resolved, &inside)?;
+                let mut all = resolved;
                 if let (Some(idle), Some(policy)) = (idle, policy) {
-                    let listener = carried.remove(EGRESS_LISTENER).ok_or_else(|| {
-                        cannot_start("the sandbox made no listener for its egress proxy")
-                    })?;
-                    let proxy = idle.serve(policy, &self.network.networks, listener).await?;
-                    command.proxy = Some(Arc::new(proxy));
+                    let order = EgressOrder {
+                        backends: self.identity.order(&at_egress),
+                        ..self.egress_order(claim, policy, secrets)
+                    };
+                    let served = idle.serve(order, given, files_of_proxy, &command.tokens);
+                    let (proxy, resolved) = served.await?;
+                    command.proxy = Some(proxy);
+                    check(&resolved, &at_egress)?;
+                    whole(&all, &resolved)?;
+                    all.extend(resolved);
                 }
-                checked(resolved, &granted)?
+                all
             }
-            Ok(Ok((ToHost::Error { code, message }, _))) if code == "bad_step" => {
-                return Err(cannot_start(message));
-            }
-            Ok(Ok((ToHost::Error { code, message }, _))) => {
-                return Err(Failure::SecretUnavailable {
-                    cause: None,
-                    detail: short(&format!("{code}: {message}")),
-                });
-            }
+            Ok(Ok((ToHost::Error { code, message }, ..))) => return Err(refused(&code, &message)),
             Ok(Ok((
                 ToHost::Ended { .. }
                 | ToHost::Agent(_)
                 | ToHost::Result(_)
                 | ToHost::Artifacts(_)
-                | ToHost::Proxying
+                | ToHost::Proxying(_)
                 | ToHost::Egress(_)
-                | ToHost::EgressAsked
+                | ToHost::TokenAsked(_)
+                | ToHost::ProxyAsked
+                | ToHost::Checked(_)
                 | ToHost::Placed,
-                _,
+                ..,
             ))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
@@ -215,7 +268,7 @@ impl Executor for Sandboxed {
                 )));
             }
         };
-        Ok(Box::new(Waiting { command, resolved }))
+        Ok(Box::new(Waiting::of(command, resolved)))
     }
 }
 
@@ -237,26 +290,42 @@ impl Sandboxed {
         })
     }
 
-    /// The files of the backends that `granted` refers to, opened and not read.
-    fn open_files(&self, granted: &[&SecretRef]) -> Result<Descriptors, Failure> {
-        let is_needed = |name: &str| {
-            let scheme = name.split_once('.').map(|(scheme, _)| scheme);
-            granted
-                .iter()
-                .any(|secret| Some(secret.uri.scheme()) == scheme)
-        };
-        let mut descriptors = Descriptors::new();
-        for (name, path) in &self.backend_files {
-            if !is_needed(name) {
-                continue;
-            }
-            let file = File::open(path).map_err(|error| Failure::SecretUnavailable {
-                cause: None,
-                detail: short(&format!("the worker cannot open `{name}`: {error}")),
-            })?;
-            descriptors.insert(name.clone(), file.into());
+    /// What the proxy of this claim's step is to do.
+    fn egress_order(&self, claim: &Claim, policy: Policy, secrets: &[SecretRef]) -> EgressOrder {
+        let at_egress = secrets.iter().filter_map(|secret| {
+            let bound = secret.delivery.at_egress()?.clone();
+            let secret = request(secret);
+            Some(SecretAtEgress { secret, bound })
+        });
+        EgressOrder {
+            project: claim.project.to_string(),
+            policy,
+            networks: self.network.networks.clone(),
+            authorities: self.network.authorities.clone(),
+            secrets: at_egress.collect(),
+            tool: claim.tool.clone(),
+            tools: claim.tools.clone(),
+            backends: BackendOrder::default(),
+            resolve_millis: RESOLVE_MILLIS,
+            lasts_seconds: lasts(claim).as_secs(),
         }
-        Ok(descriptors)
+    }
+}
+
+impl Waiting {
+    fn of(command: Command, resolved: Vec<ResolvedSecret>) -> Self {
+        let request_id = |secret: &ResolvedSecret| {
+            let id = secret.request_id.clone().filter(|id| is_request_id(id))?;
+            Some((secret.name.clone(), id))
+        };
+        Self {
+            command,
+            store_request_ids: resolved.iter().filter_map(request_id).collect(),
+            resolved: resolved
+                .into_iter()
+                .map(|secret| (secret.name, secret.version))
+                .collect(),
+        }
     }
 }
 
@@ -268,6 +337,10 @@ impl Prepared for Waiting {
 
     fn resolved(&self) -> &BTreeMap<String, String> {
         &self.resolved
+    }
+
+    fn store_request_ids(&self) -> BTreeMap<String, String> {
+        self.store_request_ids.clone()
     }
 
     fn output(&self) -> Option<PathBuf> {
@@ -287,7 +360,9 @@ impl Prepared for Waiting {
         drop(channel);
         let artifacts = self.command.artifacts.lock().await.take();
         let channel = Arc::clone(&self.command.channel);
-        let listening = tokio::spawn(listen(channel, artifacts, self.command.proxy.clone()));
+        let egress = Arc::clone(&self.command.egress);
+        let tokens = self.command.tokens.clone();
+        let listening = tokio::spawn(listen(channel, artifacts, egress, tokens));
         *self.command.told.lock().await = Some(listening);
         Ok(Box::new(self.command))
     }
@@ -319,10 +394,25 @@ impl Running for Command {
             .unwrap_or_default()
     }
 
-    fn egress_denied(&self) -> Denials {
-        let end = self.end.get();
-        end.map(|(_, told)| told.egress_denied.clone())
-            .unwrap_or_default()
+    fn take_denied(&self) -> Denials {
+        let mut egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut egress.denied)
+    }
+
+    async fn withdraw(&self, keys: BTreeSet<String>) {
+        if let Some(proxy) = &self.proxy {
+            proxy.withdraw(keys).await;
+        }
+    }
+
+    fn egress_reached(&self) -> Reached {
+        let egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+        egress.reached.clone()
+    }
+
+    fn models_used(&self) -> ModelsUsed {
+        let egress = self.egress.lock().unwrap_or_else(PoisonError::into_inner);
+        egress.models_used.clone()
     }
 
     fn output_missing_bytes(&self) -> u64 {
@@ -363,7 +453,55 @@ impl Command {
         }
     }
 
-    /// Sends the step and waits for the answer.
+    /// Sends the step, and waits until it is ready. It may need tokens first, and a way to identity
+    /// backends, which is gone when this returns: its proxy is left only to keep what was lent.
+    async fn ready(
+        &self,
+        step: &ToInit,
+        descriptors: Descriptors,
+        way_out: &mut Option<(Idle, EgressOrder)>,
+    ) -> Result<(ToHost, Descriptors, Option<Proxy>), ChannelError> {
+        let mut proxy = None;
+        let mut answer = self.ask(step, descriptors).await?;
+        loop {
+            match answer {
+                (ToHost::TokenAsked(audience), _) => {
+                    let token = self.tokens.answer(audience).await;
+                    answer = self.ask(&token, Descriptors::new()).await?;
+                }
+                (ToHost::ProxyAsked, given) if way_out.is_some() => {
+                    proxy = self.lead_out(way_out, given).await;
+                    answer = self.channel.lock().await.receive().await?;
+                }
+                (answer, given) => {
+                    let keeper = proxy.take_if(|_| is_leased(&answer));
+                    if let Some(proxy) = proxy {
+                        proxy.end().await;
+                    }
+                    return Ok((answer, given, keeper));
+                }
+            }
+        }
+    }
+
+    /// Serves the way to identity backends. Without one, init waits no longer than it may.
+    async fn lead_out(
+        &self,
+        way_out: &mut Option<(Idle, EgressOrder)>,
+        given: Descriptors,
+    ) -> Option<Proxy> {
+        let (idle, order) = way_out.take()?;
+        let served = idle.serve(order, given, Descriptors::new(), &self.tokens);
+        match served.await {
+            Ok((proxy, _)) => Some(proxy),
+            Err(failure) => {
+                tracing::warn!(?failure, "no way to identity backends");
+                None
+            }
+        }
+    }
+
+    /// Sends a message and waits for the answer.
     async fn ask(
         &self,
         step: &ToInit,
@@ -384,10 +522,8 @@ impl Command {
                 None => Ok(Ok(Told::default())),
             };
             let mut told = told.ok().and_then(Result::ok).unwrap_or_default();
-            if let Some(proxy) = &self.proxy {
-                // Nobody has redacted the hosts of an end that init has not told.
-                let unnamed = proxy.end().await.unnamed();
-                told.egress_denied = told.egress_denied.with(unnamed);
+            for proxy in [&self.proxy, &self.keeper].into_iter().flatten() {
+                proxy.end().await;
             }
             let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
@@ -407,7 +543,6 @@ impl Command {
 struct Told {
     agent: Option<AgentEnd>,
     redactions: Vec<Redaction>,
-    egress_denied: Denials,
     result: Option<StepResult>,
     artifacts: Option<Collection>,
     end: Option<CommandEnd>,
@@ -417,7 +552,8 @@ struct Told {
 async fn listen(
     channel: Arc<Mutex<Box<HostChannel>>>,
     artifacts: Option<Collection>,
-    proxy: Option<Arc<Proxy>>,
+    egress: Arc<StdMutex<Egress>>,
+    tokens: Tokens,
 ) -> Told {
     let mut told = Told {
         artifacts,
@@ -439,10 +575,10 @@ async fn listen(
                     }
                 }
             }
-            Ok((ToHost::EgressAsked, _)) => {
-                let Some(proxy) = &proxy else { break };
-                let denied = ToInit::Denied(proxy.end().await);
-                if channel.send(&denied, Descriptors::new()).await.is_err() {
+            Ok((ToHost::Egress(more), _)) => add(&egress, more),
+            Ok((ToHost::TokenAsked(audience), _)) => {
+                let token = tokens.answer(audience).await;
+                if channel.send(&token, Descriptors::new()).await.is_err() {
                     break;
                 }
             }
@@ -450,16 +586,25 @@ async fn listen(
                 ToHost::Ended {
                     end,
                     redactions,
-                    denied,
+                    egress: last,
                 },
                 _,
             )) => {
-                (told.end, told.redactions, told.egress_denied) = (Some(end), redactions, denied);
+                add(&egress, last);
+                (told.end, told.redactions) = (Some(end), redactions);
             }
             _ => break,
         }
     }
     told
+}
+
+/// What comes out of a sandbox is kept within bounds.
+fn add(all: &StdMutex<Egress>, more: Egress) {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.denied = std::mem::take(&mut all.denied).with(more.denied);
+    all.reached = more.reached.bounded();
+    all.models_used = more.models_used.without(|_| false);
 }
 
 const fn ended(exit: Exit) -> Ended {
@@ -479,8 +624,18 @@ fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
 
 /// How long a sandbox of this claim may be there, with time to spare.
 fn lifetime(claim: &Claim) -> Duration {
+    lasts(claim) + LIFETIME_MARGIN
+}
+
+/// How long its command may need its secrets, from now on.
+fn lasts(claim: &Claim) -> Duration {
     let most = Duration::from_secs(u64::from(claim.timeout_seconds));
-    RESOLVE_TIME + ANSWER_TIME + most + LIFETIME_MARGIN
+    RESOLVE_TIME + ANSWER_TIME + most
+}
+
+/// Whether a store takes something back at the step's end.
+fn is_leased(answer: &ToHost) -> bool {
+    matches!(answer, ToHost::Resolved(secrets) if secrets.iter().any(|secret| secret.leased))
 }
 
 fn owner(claim: &Claim) -> Owner {
@@ -504,12 +659,17 @@ fn variables(limits: &Limits) -> [(String, String); 4] {
 }
 
 fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits, egress: bool) -> Step {
-    let request = |secret: &SecretRef| SecretRequest {
-        name: secret.name.clone(),
-        uri: secret.uri.to_string(),
-        version: secret.version.clone(),
-        redact: secret.redact,
-    };
+    let inside = secrets
+        .iter()
+        .filter(|secret| secret.delivery.at_egress().is_none());
+    // What it gets of the others says nothing of where their values are kept.
+    let placeholders = secrets.iter().filter_map(|secret| {
+        Some(PlaceholderRequest {
+            name: secret.name.clone(),
+            prefix: secret.delivery.at_egress()?.prefix.clone(),
+            redact: secret.redact,
+        })
+    });
     Step {
         project: claim.project.to_string(),
         command: claim.command.clone(),
@@ -523,36 +683,63 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits, egress: bool) -> 
         inputs: claim.inputs.clone(),
         tty: claim.tty,
         artifacts: claim.artifacts.clone(),
-        secrets: secrets.iter().map(request).collect(),
+        secrets: inside.map(request).collect(),
+        placeholders: placeholders.collect(),
         tool: claim.tool.clone(),
         tools: claim.tools.clone(),
-        resolve_millis: u64::try_from(RESOLVE_TIME.as_millis()).unwrap_or(u64::MAX),
+        backends: BackendOrder::default(),
+        resolve_millis: RESOLVE_MILLIS,
+        lasts_seconds: lasts(claim).as_secs(),
         egress,
+        audiences: BTreeSet::new(),
     }
 }
 
-/// The version of each secret, by name. They must be the secrets that the claim grants, at the
-/// versions that it pins.
-fn checked(
-    resolved: Vec<ResolvedSecret>,
-    granted: &[&SecretRef],
-) -> Result<BTreeMap<String, String>, Failure> {
-    let resolved: BTreeMap<String, String> = resolved
-        .into_iter()
-        .map(|secret| (secret.name, secret.version))
+fn request(secret: &SecretRef) -> SecretRequest {
+    SecretRequest {
+        name: secret.name.clone(),
+        uri: secret.uri.to_string(),
+        version: secret.version.clone(),
+        redact: secret.redact,
+        file: secret.delivery == Delivery::File,
+    }
+}
+
+/// A sandbox and its egress proxy log in apart, and each is lent something of its own: a name here
+/// would not fit a password there.
+fn whole(inside: &[ResolvedSecret], at_egress: &[ResolvedSecret]) -> Result<(), Failure> {
+    let place = |secret: &ResolvedSecret| {
+        let place = secret.uri.split('#').next().unwrap_or_default();
+        secret.leased.then(|| place.to_owned())
+    };
+    let here: BTreeSet<String> = inside.iter().filter_map(place).collect();
+    let both = at_egress
+        .iter()
+        .filter_map(place)
+        .find(|place| here.contains(place));
+    match both {
+        None => Ok(()),
+        Some(place) => Err(cannot_start(format!(
+            "`{place}` makes a credential for each start, and its keys are delivered both at egress and inside: deliver all of them in the same way"
+        ))),
+    }
+}
+
+/// They must be the secrets that the claim grants, at the versions that it pins.
+fn check(resolved: &[ResolvedSecret], granted: &[&SecretRef]) -> Result<(), Failure> {
+    let versions: BTreeMap<&str, &String> = resolved
+        .iter()
+        .map(|secret| (secret.name.as_str(), &secret.version))
         .collect();
     let names: BTreeSet<&str> = granted.iter().map(|secret| secret.name.as_str()).collect();
-    if !resolved
-        .keys()
-        .map(String::as_str)
-        .eq(names.iter().copied())
-    {
+    if !versions.keys().copied().eq(names) {
         return Err(cannot_start(
             "the sandbox resolved other secrets than those that its step is granted",
         ));
     }
     let other = granted.iter().find(|secret| {
-        secret.version.is_some() && resolved.get(&secret.name) != secret.version.as_ref()
+        let version = versions.get(secret.name.as_str()).copied();
+        secret.version.is_some() && secret.version.as_ref() != version
     });
     match other {
         Some(secret) => Err(Failure::SecretUnavailable {
@@ -562,8 +749,14 @@ fn checked(
                 secret.uri
             )),
         }),
-        None => Ok(resolved),
+        None => Ok(()),
     }
+}
+
+/// What the trail gets of a store's id of a request. It comes from the store, so it may be no id.
+fn is_request_id(text: &str) -> bool {
+    (1..=limits::STORE_REQUEST_ID_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn with_cause(error: &StartError) -> String {

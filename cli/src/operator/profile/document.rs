@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_client::types::CreateProfile;
+use sealfleet_domain::delivery::Delivery;
 use sealfleet_domain::profile::Profile;
 use serde::{Deserialize as _, Serialize};
+use yaml_serde::with::singleton_map_recursive;
 use yaml_serde::{Deserializer, Value};
 
 use super::super::failure::Failure;
@@ -43,7 +45,9 @@ pub(super) fn read(text: &str, source: &str) -> Result<Vec<CreateProfile>, Failu
     Ok(documents)
 }
 
+/// Read as JSON: what the API has as `{"allow": [...]}` is such a map, and no tag `!allow`.
 fn profile(value: Value) -> Result<CreateProfile, String> {
+    let value = serde_json::to_value(value).map_err(|_| "write a map".to_owned())?;
     serde_path_to_error::deserialize(value).map_err(|error| {
         let (path, what) = (
             error.path().to_string(),
@@ -78,7 +82,10 @@ pub(super) fn of(profile: &Profile) -> CreateProfile {
 
 /// Writes the document as YAML that [`read`] accepts.
 pub(super) fn yaml(document: &CreateProfile) -> Result<String, Failure> {
-    yaml_serde::to_string(document).map_err(Failure::other)
+    let mut text = Vec::new();
+    let mut serializer = yaml_serde::Serializer::new(&mut text);
+    singleton_map_recursive::serialize(document, &mut serializer).map_err(Failure::other)?;
+    String::from_utf8(text).map_err(Failure::other)
 }
 
 /// The differences between two documents, as names of fields without their values: `env.REGION`,
@@ -143,6 +150,10 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
         .iter()
         .for_each(|(key, reference)| add("secrets", key, reference.to_string()));
     content
+        .delivery
+        .iter()
+        .for_each(|(key, delivery)| add("delivery", key, shown_as_json(delivery)));
+    content
         .remove
         .iter()
         .for_each(|key| add("remove", key, String::new()));
@@ -174,8 +185,15 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
     parts
 }
 
+/// Text that tells any two deliveries apart.
+fn shown_as_json(delivery: &Delivery) -> String {
+    serde_json::to_string(delivery).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
+    use sealfleet_domain::egress::Policy;
+
     use super::*;
 
     const FULL: &str = "
@@ -183,10 +201,12 @@ name: crm
 env: {REGION: eu, PORT: '8080'}
 secrets:
   API_KEY: aws-sm://sealfleet/healthcare/crm#api-key@0198c0de-0000-7000-8000-00000000000a
+delivery: {API_KEY: {egress: {to: [{host: api.example}], prefix: sk-}}}
 remove: [OLD]
 tags: {team: billing}
 allowed_workflows: [billing]
 tools: {claude: ['*'], codex: []}
+egress: {allow: [{host: api.example}, {host: '*.git.example', port: 8443}]}
 ";
 
     fn one(text: &str) -> CreateProfile {
@@ -198,7 +218,11 @@ tools: {claude: ['*'], codex: []}
         let full = one(FULL);
         let again = one(&yaml(&full).expect("yaml"));
         assert_eq!(Changes::between(Some(&full), &again), Changes::default());
-        assert_eq!(parts(&again).len(), 9);
+        assert_eq!(parts(&again).len(), 11);
+        assert_eq!(
+            one("{name: a, egress: none}").content.egress,
+            Some(Policy::None)
+        );
         assert_eq!(
             read("{\"name\": \"a\"}\n---\nname: b\n---\n", "f")
                 .map(|all| all.len())

@@ -92,12 +92,16 @@ A document describes one whole profile; only `name` is required:
   env: {REGION: eu}                # plain variables, never a secret
   secrets:                         # references; `@VERSION` pins a version
     API_KEY: aws-sm://sealfleet/healthcare/crm#api-key
+  delivery:                        # `env` unless it says `file`, or `egress`: the step sees a
+    API_KEY: {egress: {to: [{host: api.example.com}]}}   # placeholder, these hosts get the value
   remove: [DEBUG]                  # keys of lower levels to remove
   tags: {team: billing}
   allowed_workflows: [billing]     # absent: all
   tools: {claude: [API_KEY]}       # the secrets that each tool sees; absent: every tool sees all
   egress:                          # the hosts that steps reach: `none`, `open`, or these
     allow: [{host: api.example.com}, {host: '*.git.example', port: 8443}]
+  identity:                        # whom steps can prove themselves to, by a token
+    audiences: [sts.amazonaws.com]
 
 If somebody else changes a profile at the same time, the command fails and leaves it unchanged.";
 
@@ -262,6 +266,7 @@ fn text(profile: &Profile) -> String {
         ("version", profile.version.to_string()),
         ("env", pairs(&content.env)),
         ("secrets", pairs(&content.secrets)),
+        ("delivery", pairs(&content.delivery)),
         ("removes", joined(&content.remove)),
         (
             "tags",

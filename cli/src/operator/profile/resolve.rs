@@ -15,6 +15,9 @@ pub struct Question {
     /// Workflow of the run
     #[arg(long)]
     workflow: WorkflowName,
+    /// Take the run for one of the registered workflow of that name
+    #[arg(long)]
+    registered: bool,
     /// Profile that the run names
     #[arg(long)]
     profile: Option<ProfileName>,
@@ -32,6 +35,7 @@ pub struct Question {
 pub(super) async fn run(connection: &Connection, question: Question) -> Result<(), Failure> {
     let Question {
         workflow,
+        registered,
         profile,
         env,
         remove,
@@ -43,6 +47,7 @@ pub(super) async fn run(connection: &Connection, question: Question) -> Result<(
     };
     let request = ResolveCascade {
         workflow,
+        registered,
         profile,
         overrides,
         tool,
@@ -56,6 +61,7 @@ fn text(resolved: &ResolvedCascade) -> String {
         "KEY",
         "KIND",
         "VALUE OR REFERENCE",
+        "DELIVERY",
         "LEVEL",
         "PROFILE",
         "SEEN",
@@ -69,6 +75,7 @@ fn text(resolved: &ResolvedCascade) -> String {
             key.key.clone(),
             kind.to_owned(),
             value,
+            key.delivery.to_string(),
             level,
             profile,
             seen,
@@ -81,6 +88,7 @@ fn text(resolved: &ResolvedCascade) -> String {
             key.clone(),
             "removed".to_owned(),
             or_dash(None::<&str>),
+            or_dash(None::<&str>),
             level,
             profile,
             "no".to_owned(),
@@ -92,6 +100,7 @@ fn text(resolved: &ResolvedCascade) -> String {
         lines([
             ("profiles", levels(&resolved.profiles)),
             ("egress", or_dash(resolved.egress.as_ref())),
+            ("egress ceiling", or_dash(resolved.egress_ceiling.as_ref())),
         ]),
         table.text()
     )

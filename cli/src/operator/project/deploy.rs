@@ -48,6 +48,10 @@ pub struct Deploy {
     /// alarms of its own [default: unchanged; 0 at first]
     #[arg(long, value_name = "SECONDS")]
     queue_age_seconds: Option<u32>,
+    /// Make the role by which the project's own workers read its secrets in AWS Secrets Manager,
+    /// with tokens of their steps [default: unchanged; no role at first]
+    #[arg(long, requires = "pull_pool")]
+    secret_reader: bool,
     /// KMS key of the project's secrets, which its execution role may then use through Secrets
     /// Manager [default: unchanged; at first the account's key for Secrets Manager]
     #[arg(long, value_name = "ARN")]
@@ -135,6 +139,7 @@ impl Deploy {
             control_stack: String::new(),
             log_retention_days: Some(1),
             queue_age_seconds: None,
+            secret_reader: false,
             secrets_kms_key_arn: None,
             tags: Vec::new(),
             alarm_topic_arn: None,
@@ -198,6 +203,13 @@ impl Deploy {
                 self.alarm_topic_arn
                     .clone()
                     .or_else(|| control.find("AlarmTopicArn").map(str::to_owned)),
+            ),
+            (
+                "Issuer",
+                control
+                    .find("Issuer")
+                    .filter(|_| self.secret_reader)
+                    .map(str::to_owned),
             ),
             ("SecretsKmsKeyArn", self.secrets_kms_key_arn.clone()),
             (

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use sealfleet_client::types::{
-    CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView,
+    CreatePool, CreateProject, EgressCeiling, FargatePoolView, FargateSpec, LimitsView, PoolView,
+    ProjectView,
 };
+use sealfleet_domain::egress::{self, Policy, Rule, Rules};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{Line, PoolName, ProjectId};
 
@@ -17,7 +19,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::input::{pair, unique};
 use super::listing::Listing;
-use super::output::{Table, answer, joined, lines, moment, page, pairs};
+use super::output::{Table, answer, joined, lines, moment, or_dash, page, pairs};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -54,6 +56,24 @@ pub enum Command {
     /// trail and its archive stay, and nobody gets its name again. Its stack and its secrets are
     /// yours to delete.
     Delete(delete::Delete),
+    /// Show or set what a project's steps may reach at most, whatever its profiles allow; only
+    /// operators can set it; it holds for steps that start from now on
+    EgressCeiling {
+        /// Id of the project
+        project: ProjectId,
+        /// Host that its steps may reach, `HOST[:PORT]`; may be repeated
+        #[arg(long = "allow", value_name = "HOST[:PORT]", value_parser = rule)]
+        allow: Vec<Rule>,
+        /// Let its steps reach nothing
+        #[arg(long, conflicts_with_all = ["allow", "open", "unset"])]
+        none: bool,
+        /// Let its profiles open everything
+        #[arg(long, conflicts_with_all = ["allow", "unset"])]
+        open: bool,
+        /// Let its profiles allow anything but `open`
+        #[arg(long, conflicts_with = "allow")]
+        unset: bool,
+    },
     /// Show or set a project's request rate limit; only operators can set it
     Limits {
         /// Id of the project
@@ -233,6 +253,35 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let view = connection.client()?.get_project(&project).await?;
             answer(connection.output, &view, || text(&view))
         }
+        Command::EgressCeiling {
+            project,
+            allow,
+            none,
+            open,
+            unset,
+        } => {
+            let client = connection.client()?;
+            let wanted = match (none, open, unset) {
+                (true, ..) => Some(Some(Policy::None)),
+                (_, true, _) => Some(Some(Policy::Open)),
+                (.., true) => Some(None),
+                _ if allow.is_empty() => None,
+                _ => Some(Some(Policy::Allow(Rules::of(allow)))),
+            };
+            let ceiling = match wanted {
+                None => {
+                    let ceiling = client.get_project(&project).await?.egress_ceiling;
+                    EgressCeiling { ceiling }
+                }
+                Some(wanted) => client.set_egress_ceiling(&project, wanted).await?,
+            };
+            answer(connection.output, &ceiling, || {
+                lines([
+                    ("project", project.to_string()),
+                    ("egress ceiling", or_dash(ceiling.ceiling.as_ref())),
+                ])
+            })
+        }
         Command::Limits {
             project,
             requests_per_second,
@@ -256,6 +305,21 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             })
         }
     }
+}
+
+/// Parses `HOST` or `HOST:PORT`, as policies print them.
+fn rule(text: &str) -> Result<Rule, String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            let port = port
+                .parse()
+                .map_err(|_| "a port is a number from 1 to 65535".to_owned())?;
+            (host.trim_start_matches('[').trim_end_matches(']'), port)
+        }
+        _ => (text, egress::HTTPS),
+    };
+    let document = serde_json::json!({ "host": host, "port": port });
+    serde_json::from_value(document).map_err(|error| error.to_string())
 }
 
 fn in_words(limits: LimitsView) -> String {
@@ -290,8 +354,9 @@ fn text(view: &ProjectView) -> String {
     lines([
         ("project", view.project.to_string()),
         ("version", view.version.to_string()),
-        ("pools", pools.join("\n         ")),
+        ("pools", pools.join("\n                ")),
         ("limits", in_words(view.limits)),
+        ("egress ceiling", or_dash(view.egress_ceiling.as_ref())),
         ("created", moment(view.created_at)),
     ])
 }

@@ -1,7 +1,8 @@
 //! What was taken away since a moment, by the archive, and taken away again.
 //!
 //! Restored tables hold every permission of their moment: keys that were revoked since, tokens and
-//! workers that were shut out since, projects that were closed since. The archive in S3 tells of
+//! workers that were shut out since, workflows that were retired since, projects that were closed
+//! since. The archive in S3 tells of
 //! each, and nobody can have changed it. Only what takes authority away is done again. What gave
 //! authority is gone, and stays gone; it is listed, for people to do again.
 //!
@@ -16,7 +17,6 @@ use sealfleet_archive::objects::{self, EVENTS, ObjectName};
 use sealfleet_aws::objects::{Objects as _, S3};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{
@@ -363,13 +363,15 @@ async fn take_away(ledger: &Ledger, owner: &Owner, told: &Told) -> Result<bool, 
             Event::WorkerRevoked { worker_id } | Event::WorkerRejected { worker_id },
             Owner::Project(scope),
         ) => {
-            let from = [WorkerStatus::Pending, WorkerStatus::Approved];
-            let to = WorkerStatus::Revoked;
-            let revoked = ledger.set_worker_status(scope, *worker_id, &from, to, ACTOR);
+            let revoked = ledger.revoke_worker(scope, *worker_id, ACTOR);
             match revoked.await {
                 Err(Error::WrongState(_)) => Ok(()),
                 other => other.map(drop),
             }
+        }
+        (Event::WorkflowRetired { workflow, .. }, Owner::Project(scope)) => {
+            let retired = ledger.retire_workflow(scope, workflow, ACTOR);
+            retired.await.map(drop)
         }
         (Event::ProjectClosed { .. } | Event::ProjectDeleted { .. }, Owner::Project(scope)) => {
             match ledger.project(scope).await {

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use clap::Args;
-use sealfleet_client::Client;
 use sealfleet_client::types::RunView;
+use sealfleet_client::{Client, RunQuery};
 use sealfleet_domain::{RunId, StepId};
 use serde_json::json;
 
@@ -75,11 +75,15 @@ impl FromStr for Target {
 
 impl Pick {
     async fn runs(&self, client: &Client, state: State) -> Result<Vec<RunId>, Failure> {
-        let state = Some(state_of(state));
         let most = usize::try_from(self.limit).map_err(Failure::other)?;
-        let label = self.label.as_ref();
         let runs = first(most, async |page| {
-            client.list_runs_with(state, label, page).await
+            let query = RunQuery {
+                state: Some(state_of(state)),
+                label: self.label.clone(),
+                page: page.clone(),
+                ..RunQuery::default()
+            };
+            client.list_runs_with(&query).await
         });
         let runs = runs.await?.items;
         Ok(runs.into_iter().map(|run| run.run_id).collect())
@@ -179,6 +183,12 @@ async fn rerun_one(client: &Client, run_id: RunId, key: &str) -> Result<RunView,
     let run = client.get_run(run_id).await?;
     if !run.state.is_terminal() {
         return Err(Failure::Refused("it has not ended".to_owned()));
+    }
+    if let Some(version) = run.workflow_version {
+        let workflow = run.workflow;
+        return Err(Failure::Refused(format!(
+            "it is of the registered workflow `{workflow}@{version}`; run that once more with `sealfleet workflow run {workflow}` and its parameters"
+        )));
     }
     let document = run.document.ok_or_else(|| {
         Failure::Refused("the control plane does not know its document any more".to_owned())

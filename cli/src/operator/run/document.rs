@@ -2,15 +2,24 @@
 
 use sealfleet_client::types::EnqueueRun;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::super::failure::Failure;
 
-/// Reads a run. `source` names the file in errors. Refuses a key that a map has twice: keeping only
-/// one would hide a mistake.
+/// Reads a run.
 pub(super) fn read(text: &str, source: &str) -> Result<EnqueueRun, Failure> {
-    let wrong = |what: &str| Failure::Usage(format!("`{source}` is not a valid run: {what}"));
+    read_as(text, source, "run")
+}
+
+/// Reads a document, which is a `kind`. `source` names the file in errors. Refuses a key that a map
+/// has twice: keeping only one would hide a mistake.
+pub(in super::super) fn read_as<T: DeserializeOwned>(
+    text: &str,
+    source: &str,
+    kind: &str,
+) -> Result<T, Failure> {
+    let wrong = |what: &str| Failure::Usage(format!("`{source}` is not a valid {kind}: {what}"));
     let Strict(value) = value(text).map_err(|what| wrong(&what))?;
     if value.is_null() {
         return Err(wrong("it is empty"));
@@ -142,6 +151,20 @@ steps:
         let again = read(&json, "f").expect("a run");
         assert_eq!(yaml, again);
         assert_eq!(yaml.labels.get("team").map(String::as_str), Some("billing"));
+    }
+
+    #[test]
+    fn the_run_of_a_pull_request_is_one() {
+        let example = include_str!("../../../../examples/pull-request/run.yaml");
+        let run = read(
+            &example.replace("UPLOAD-ID", "upl_0198c0de-0000-7000-8000-00000000000a"),
+            "run.yaml",
+        )
+        .expect("a run");
+        let tools = run.steps.iter().map(|step| step.tool.as_ref());
+        let tools: Vec<_> = tools.map(|tool| tool.map(ToString::to_string)).collect();
+        let git = Some("git".to_owned());
+        assert_eq!(tools, [git.clone(), None, git]);
     }
 
     #[test]

@@ -318,6 +318,7 @@ impl Exec {
             stdin,
             tty: self.tty,
             artifacts: self.artifacts.into_iter().map(Artifact::from).collect(),
+            approval: None,
             on_drift: OnDrift::default(),
             timeout_seconds: self.timeout,
             // A person waits: it is tried once, and not for days.

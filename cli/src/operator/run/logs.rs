@@ -13,10 +13,10 @@ use sealfleet_domain::{RunId, StepId};
 use super::super::connection::Connection;
 use super::super::failure::Failure;
 use super::super::output::{Output, answer, json_line, note};
-use super::show;
+use super::{Pauses, show};
 
-/// How long to wait before asking again for output that may have come.
-const POLL: Duration = Duration::from_millis(700);
+/// The longest pause before asking again for output that may have come.
+const LONGEST_PAUSE: Duration = Duration::from_millis(700);
 
 #[derive(Args)]
 pub struct Logs {
@@ -122,6 +122,7 @@ impl Reader<'_> {
     pub(super) async fn print(&self, output: Output) -> Result<(), Failure> {
         let (mut fence, mut known) = (None, String::new());
         let mut cursor: Option<String> = None;
+        let mut pauses = Pauses::up_to(LONGEST_PAUSE);
         loop {
             let page = self
                 .client
@@ -149,28 +150,32 @@ impl Reader<'_> {
             }
             // A task has a place long before it runs.
             let waits = matches!(page.place, None | Some(OutputPlace::Task { .. }));
-            if waits && fence.is_none() && output == Output::Text {
-                self.tell(&mut known).await?;
+            let tells = waits && fence.is_none() && output == Output::Text;
+            if tells && self.tell(&mut known).await? {
+                pauses.begin_again();
             }
             cursor.clone_from(&page.next_cursor);
-            if !news {
-                tokio::time::sleep(POLL).await;
+            if news {
+                pauses.begin_again();
+            } else {
+                pauses.next().await;
             }
         }
     }
 }
 
 impl Reader<'_> {
-    /// Says how the step stands that has not begun, if that is new.
-    async fn tell(&self, known: &mut String) -> Result<(), Failure> {
+    /// Says how the step stands that has not begun, and answers whether that is new.
+    async fn tell(&self, known: &mut String) -> Result<bool, Failure> {
         let view = self.client.get_run(self.run_id).await?;
         let step = view.steps.iter().find(|step| step.id == *self.step);
         let now = step.map(show::line).unwrap_or_default();
-        if *known != now {
+        let new = *known != now;
+        if new {
             note(&format!("{}  {}\n", self.run_id, one_line(&now)));
             *known = now;
         }
-        Ok(())
+        Ok(new)
     }
 }
 

@@ -2,20 +2,20 @@
 
 mod again;
 mod artifacts;
-mod document;
+pub(super) mod document;
 mod exec;
 mod logs;
-mod show;
+pub(super) mod show;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
-use sealfleet_client::Client;
 use sealfleet_client::types::{EnqueueRun, RunView};
-use sealfleet_domain::RunId;
+use sealfleet_client::{Client, PageQuery, RunQuery};
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::text::one_line;
+use sealfleet_domain::{ProfileRef, RunId, Timestamp, WorkflowName};
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -74,6 +74,18 @@ pub enum Command {
         /// Show only runs with this label, as KEY=VALUE
         #[arg(long, value_name = "KEY=VALUE", value_parser = input::pair)]
         label: Option<(String, String)>,
+        /// Show only runs of this workflow
+        #[arg(long, value_name = "NAME")]
+        workflow: Option<WorkflowName>,
+        /// Show only runs that this profile was resolved for: `NAME`, or `system/NAME`
+        #[arg(long)]
+        profile: Option<ProfileRef>,
+        /// Show only runs enqueued from this time on: `2026-01-31T08:00:00Z`
+        #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+        from: Option<Timestamp>,
+        /// Show only runs enqueued before this time
+        #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+        to: Option<Timestamp>,
         #[command(flatten)]
         listing: Listing,
     },
@@ -146,10 +158,22 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         Command::List {
             state,
             label,
+            workflow,
+            profile,
+            from,
+            to,
             listing,
         } => {
-            let state = state.map(state_of);
-            return list_runs(connection, state, label.as_ref(), listing.or(LISTED)).await;
+            let query = RunQuery {
+                state: state.map(state_of),
+                workflow,
+                profile,
+                label,
+                from,
+                to,
+                page: PageQuery::default(),
+            };
+            return list_runs(connection, query, listing.or(LISTED)).await;
         }
         Command::Watch { run_id, timeout } => {
             return until_ended(&connection.client()?, connection.output, run_id, timeout).await;
@@ -190,12 +214,18 @@ const fn state_of(state: State) -> RunState {
 
 async fn list_runs(
     connection: &Connection,
-    state: Option<RunState>,
-    label: Option<&(String, String)>,
+    query: RunQuery,
     listing: Listing,
 ) -> Result<(), Failure> {
     let client = connection.client()?;
-    let runs = listing.read(async |page| client.list_runs_with(state, label, page).await);
+    let runs = listing.read(async |page| {
+        let page = page.clone();
+        let query = RunQuery {
+            page,
+            ..query.clone()
+        };
+        client.list_runs_with(&query).await
+    });
     page(connection.output, &runs.await?, |runs| {
         let mut table = Table::new(["RUN", "WORKFLOW", "STATE", "CREATED", "LABELS"]);
         for run in runs {
@@ -214,7 +244,7 @@ async fn list_runs(
 /// Polls until the run has ended, and tells each change.
 async fn watch(client: &Client, run_id: RunId, tell: fn(&str)) -> Result<RunView, Failure> {
     let mut known: Vec<String> = Vec::new();
-    let mut pause = Duration::from_millis(250);
+    let mut pauses = Pauses::up_to(Duration::from_secs(3));
     loop {
         let view = client.get_run(run_id).await?;
         let now: Vec<String> = view.steps.iter().map(line).collect();
@@ -229,17 +259,42 @@ async fn watch(client: &Client, run_id: RunId, tell: fn(&str)) -> Result<RunView
         if view.state.is_terminal() {
             return Ok(view);
         }
-        pause = if same {
-            (pause * 2).min(Duration::from_secs(3))
-        } else {
-            Duration::from_millis(250)
-        };
-        tokio::time::sleep(pause).await;
+        if !same {
+            pauses.begin_again();
+        }
+        pauses.next().await;
+    }
+}
+
+/// The pauses between two questions about a step: short at first, because what has just begun may
+/// end at once, and longer while nothing is new.
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    const SHORTEST: Duration = Duration::from_millis(50);
+
+    const fn up_to(longest: Duration) -> Self {
+        Self {
+            next: Self::SHORTEST,
+            longest,
+        }
+    }
+
+    const fn begin_again(&mut self) {
+        self.next = Self::SHORTEST;
+    }
+
+    async fn next(&mut self) {
+        tokio::time::sleep(self.next).await;
+        self.next = self.longest.min(self.next.mul_f32(1.5));
     }
 }
 
 /// Watches the run to its end, with each change on standard error, and shows it.
-async fn until_ended(
+pub(super) async fn until_ended(
     client: &Client,
     output: Output,
     run_id: RunId,

@@ -77,10 +77,18 @@ fn compact(value: &impl serde::Serialize) -> String {
     kind + &rest.collect::<String>()
 }
 
-pub(super) fn text(view: &RunView) -> String {
+/// The workflow, with its version if it is registered.
+fn workflow(view: &RunView) -> String {
+    match view.workflow_version {
+        Some(version) => format!("{}@{version}", view.workflow),
+        None => view.workflow.to_string(),
+    }
+}
+
+pub(in super::super) fn text(view: &RunView) -> String {
     let mut text = lines([
         ("run", view.run_id.to_string()),
-        ("workflow", view.workflow.to_string()),
+        ("workflow", workflow(view)),
         ("state", view.state.name().to_owned()),
         ("labels", pairs(&view.labels)),
         ("profiles", levels(&view.profiles)),
@@ -197,14 +205,19 @@ fn in_order(steps: &[StepView]) -> Vec<&StepView> {
     ordered
 }
 
-/// `NAME=REFERENCE`, with the version that was resolved at enqueue.
+/// `NAME=REFERENCE`, with the version that was resolved at enqueue, and its delivery if that is not
+/// the usual one.
 fn secret(secret: &SecretRef) -> String {
     let version = secret
         .version
         .as_ref()
         .map(|version| format!("@{version}"))
         .unwrap_or_default();
-    format!("{}={}{version}", secret.name, secret.uri)
+    let delivery = match secret.delivery.is_env() {
+        true => String::new(),
+        false => format!(" by {}", secret.delivery),
+    };
+    format!("{}={}{version}{delivery}", secret.name, secret.uri)
 }
 
 #[cfg(test)]

@@ -116,6 +116,11 @@ fn tags() -> Value {
         ),
         ("runs", "Runs and their steps."),
         (
+            "workflows",
+            "Workflows that are registered, and which of them a project may run.",
+        ),
+        ("approvals", "What waits for a person's decision."),
+        (
             "uploads",
             "Content for steps to work with that is too large for a run's document.",
         ),
@@ -124,6 +129,11 @@ fn tags() -> Value {
             "Claims of steps: workers claim, start, keep and report them.",
         ),
         ("sandboxes", "The work of Fargate sandboxes."),
+        (
+            "identity",
+            "Tokens that name a step to others, and the keys that check them.",
+        ),
+        ("usage", "What steps used, and what it cost."),
         ("audit", "The audit trail."),
         ("openapi", "This document."),
     ];
@@ -134,10 +144,14 @@ fn tags() -> Value {
 fn tag(operation: &Operation) -> &'static str {
     let noun = operation.path.split('/').nth(2).unwrap_or_default();
     match noun {
+        "whoami" => "tokens",
         "queue-credentials" => "workers",
         "revocations:preview" | "fan-outs" => "revocations",
         "heartbeats" | "output-credentials" | "step-inputs" | "starts" | "reports" => "claims",
         "sandbox" => "sandboxes",
+        "identity-tokens" | "jwks.json" | "openid-configuration" => "identity",
+        "activity" => "projects",
+        "governance" => "workflows",
         "openapi.json" => "openapi",
         noun => noun,
     }
@@ -368,6 +382,12 @@ fn header_parameter(header: Header) -> Value {
                 "maxLength": sealfleet_domain::limits::IDEMPOTENCY_KEY_BYTES,
                 "pattern": "^[!-~]([ -~]*[!-~])?$",
             },
+        }),
+        Header::Containment => json!({
+            "name": "Sealfleet-Containment",
+            "in": "header",
+            "description": "The containment that the request is part of: its entries in the trail carry this id.",
+            "schema": { "type": "string", "pattern": "^con_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" },
         }),
     }
 }

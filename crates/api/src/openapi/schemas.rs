@@ -27,6 +27,7 @@ pub(super) fn tidy(schemas: &mut Map<String, Value>) -> Result<(), Error> {
     let names: Vec<String> = schemas.keys().cloned().collect();
     for name in names {
         variants(&name, schemas)?;
+        keyed(&name, schemas)?;
     }
     Ok(())
 }
@@ -152,6 +153,37 @@ fn variants(name: &str, schemas: &mut Map<String, Value>) -> Result<(), Error> {
         union.insert("discriminator".to_owned(), discriminator);
     }
     Ok(())
+}
+
+/// Each variant of a union that is an object with one property becomes a schema with a name.
+fn keyed(name: &str, schemas: &mut Map<String, Value>) -> Result<(), Error> {
+    let union = schemas.get(name).and_then(|schema| schema.get("oneOf"));
+    let mut options = union.and_then(Value::as_array).cloned().unwrap_or_default();
+    for option in &mut options {
+        let Some(key) = only_key(option) else {
+            continue;
+        };
+        let variant = format!("{name}{}", camel(key));
+        let reference = json!({ "$ref": format!("{SCHEMAS}{variant}") });
+        let schema = std::mem::replace(option, reference);
+        if schemas.insert(variant.clone(), schema).is_some() {
+            return Err(Error::Ambiguous(variant));
+        }
+    }
+    if let Some(union) = schemas
+        .get_mut(name)
+        .and_then(|schema| schema.get_mut("oneOf"))
+    {
+        *union = Value::Array(options);
+    }
+    Ok(())
+}
+
+/// The property of an object that has this one and no other.
+fn only_key(option: &Value) -> Option<&str> {
+    let properties = option.get("properties")?.as_object()?;
+    let mut names = properties.keys().map(String::as_str);
+    names.next().filter(|_| names.next().is_none())
 }
 
 /// The property that tells a variant, and its value there.

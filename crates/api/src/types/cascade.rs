@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::cascade::{Origin, Overrides};
+use sealfleet_domain::delivery::Delivery;
 use sealfleet_domain::egress::Policy;
 use sealfleet_domain::identity::ProfileUse;
+use sealfleet_domain::workload::Workload;
 use sealfleet_domain::{ProfileName, Reference, RevocationId, ToolName, WorkflowName};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct ResolveCascade {
     pub workflow: WorkflowName,
+    /// Whether it is a run of a registered workflow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub registered: bool,
     /// The run's own profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
@@ -37,10 +42,18 @@ pub struct ResolvedCascade {
     pub keys: Vec<ResolvedKey>,
     /// Keys that a tombstone removed, and who set that tombstone.
     pub removed: BTreeMap<String, Origin>,
-    /// The hosts that a step may reach: what all profiles allow that say anything. Absent: none of
-    /// them does.
+    /// The hosts that a step may reach: what all profiles allow that say anything, below
+    /// `egress_ceiling`. Absent: neither says anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Policy>,
+    /// Who a step may prove itself to: the audiences that all profiles name that name any. Absent:
+    /// none of them does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Workload>,
+    /// What operators let the project's steps reach at most. Absent: what profiles allow, but for
+    /// `open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_ceiling: Option<Policy>,
 }
 
 /// A key of the outcome.
@@ -55,6 +68,9 @@ pub struct ResolvedKey {
     /// The reference of a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Reference>,
+    /// How the secret is delivered.
+    #[serde(default, skip_serializing_if = "Delivery::is_env")]
+    pub delivery: Delivery,
     /// Who set it.
     pub origin: Origin,
     /// Whether the tool in question sees it. Every tool sees plain variables.

@@ -1,15 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::acl::Acl;
-use sealfleet_domain::agent::{Agent, AgentReport};
+use sealfleet_domain::agent::{Agent, AgentReport, ModelsUsed};
 use sealfleet_domain::artifact::{Artifact, Found, Total};
 use sealfleet_domain::command::Word;
-use sealfleet_domain::egress::{Denials, Policy};
+use sealfleet_domain::delivery::{AtEgress, Kind};
+use sealfleet_domain::egress::{Denials, Policy, Reached};
 use sealfleet_domain::fleet::{Sandboxes, WorkerStatus};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
+use sealfleet_domain::workload::Audience;
 use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{artifact, limits, redaction, schema};
@@ -53,6 +55,14 @@ pub struct SandboxLease {
     /// How many of its inputs have come; the answer names those after them.
     #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub from: u32,
+    /// The strictest way in which its `sealfleet-init` delivers secrets; it has those before it,
+    /// too. A step that needs a stricter one is not told. Absent: in the environment alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Kind>,
+    /// Whether its `sealfleet-init` holds a step to an egress policy. A step that has one is told
+    /// to no other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub egress: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -139,6 +149,9 @@ pub struct Claim {
     /// The hosts that it may reach, where a profile says. Absent: what the worker offers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<Policy>,
+    /// Who it may have identity tokens for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub audiences: BTreeSet<Audience>,
 }
 
 /// An answer may not refer to the schema of a request, which allows null where a field may be
@@ -175,6 +188,22 @@ pub struct Heartbeat {
     /// The sandboxes that the worker has. Absent: as it told before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandboxes: Option<Sandboxes>,
+    /// Which hosts steps were kept from since it was last told, one for each of `leases` at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::MAX_CONCURRENT)))]
+    pub egress_denied: Vec<StepDenials>,
+}
+
+/// Which hosts one step was kept from, while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StepDenials {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    pub hosts: Denials,
 }
 
 /// Which of those claims are still held.
@@ -183,6 +212,9 @@ pub struct Heartbeat {
 pub struct HeartbeatAnswer {
     /// Where the worker's registration stands.
     pub status: WorkerStatus,
+    /// Whether the worker drains: it ends what it holds, and is given nothing new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
     /// One for each claim of the request, in its order.
     pub leases: Vec<LeaseVerdict>,
 }
@@ -201,6 +233,14 @@ pub struct LeaseVerdict {
     /// before it is killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancelled: bool,
+    /// Keys of the step that its egress proxy delivers and that are revoked: it is to send them
+    /// nowhere any more, whether or not the step goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
+    /// Whether the hosts that the heartbeat tells of this step are on record. If not, tell them
+    /// again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub denials_recorded: bool,
 }
 
 /// A step whose sandbox has resolved its secrets and is about to run the command.
@@ -226,6 +266,14 @@ pub struct StartStep {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::resolved"))]
     pub resolved: BTreeMap<String, String>,
+    /// What the stores of these secrets call the requests that read them, by environment variable,
+    /// where they tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "schema::store_request_ids")
+    )]
+    pub store_request_ids: BTreeMap<String, String>,
 }
 
 /// How a step ended, or that its sandbox is lost.
@@ -255,9 +303,15 @@ pub struct ReportStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = redaction::MOST)))]
     pub redactions: Vec<Redaction>,
-    /// Which hosts its egress proxy kept it from.
+    /// Which hosts its egress proxy kept it from, unless a heartbeat has told.
     #[serde(default, skip_serializing_if = "Denials::is_empty")]
     pub egress_denied: Denials,
+    /// Which hosts it has reached through its egress proxy.
+    #[serde(default, skip_serializing_if = "Reached::is_empty")]
+    pub egress_reached: Reached,
+    /// Tokens that its egress proxy has counted, by model.
+    #[serde(default, skip_serializing_if = "ModelsUsed::is_empty")]
+    pub models_used: ModelsUsed,
     /// Bytes of its output that are not in the project's outputs, if output goes there.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_missing_bytes: u64,
@@ -288,6 +342,8 @@ impl ReportStep {
             agent: None,
             redactions: Vec::new(),
             egress_denied: Denials::default(),
+            egress_reached: Reached::default(),
+            models_used: ModelsUsed::default(),
             output_missing_bytes: 0,
             result_bytes: None,
             artifacts: None,
@@ -368,6 +424,51 @@ pub struct StepAnswer {
     pub waiting: Vec<WaitingStep>,
 }
 
+/// What is told of a step that runs in a Fargate sandbox with an egress policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SandboxHeartbeat {
+    /// The project that it was launched for.
+    pub project: ProjectId,
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// Which hosts it was kept from since the answer before said that they are on record.
+    #[serde(default, skip_serializing_if = "Denials::is_empty")]
+    pub egress_denied: Denials,
+}
+
+impl SandboxHeartbeat {
+    /// The claim that it is of.
+    #[must_use]
+    pub fn lease(&self) -> SandboxLease {
+        SandboxLease {
+            project: self.project.clone(),
+            run_id: self.run_id,
+            step_id: self.step_id.clone(),
+            fence: self.fence,
+            from: 0,
+            delivery: None,
+            egress: false,
+        }
+    }
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct SandboxHeartbeatAnswer {
+    /// Environment variables of revoked secrets that the step's egress proxy delivers: it must
+    /// deliver them no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<String>,
+    /// The hosts are on record. If not, the next heartbeat must name them again.
+    #[serde(default)]
+    pub denials_recorded: bool,
+}
+
 /// How the step of a Fargate sandbox ended. It counts once ECS shows that the sandbox is gone.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -388,6 +489,8 @@ impl SandboxEnd {
             step_id: self.report.step_id.clone(),
             fence: self.report.fence,
             from: 0,
+            delivery: None,
+            egress: false,
         }
     }
 }
@@ -422,6 +525,19 @@ pub struct SandboxStep {
     /// Those of its secrets whose values stay in its output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unredacted: Vec<String>,
+    /// Those of its secrets that it gets in files.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub in_files: BTreeSet<String>,
+    /// Secrets that its egress proxy has in its place, by environment variable, and where they go.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub at_egress: BTreeMap<String, AtEgress>,
+    /// The hosts that the command may reach, where a profile says. Absent: what the network of its
+    /// task lets it reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Policy>,
+    /// Who the command may have identity tokens for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub audiences: BTreeSet<Audience>,
     /// Seconds that the command may run.
     pub timeout_seconds: u32,
     /// Where to put what comes out of it. Absent: AWS STS does not answer; ask again later.

@@ -1,9 +1,11 @@
 //! Requests and answers, one file for each noun. Optional fields that are absent mean the default
 //! that is named beside them.
 
+mod approval;
 mod cascade;
 mod claim;
 mod enrolment_key;
+mod identity_token;
 mod page;
 mod profile;
 mod project;
@@ -11,21 +13,25 @@ mod revocation;
 mod run;
 mod token;
 mod upload;
+mod usage;
 mod worker;
+mod workflow;
 
+pub use approval::{ApprovalView, ApprovalsOf, Decide, SetGovernance};
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
 pub use claim::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
-    OutputsKept, QueueMessage, ReportStep, SandboxEnd, SandboxLease, SandboxStep, StartStep,
-    StepAnswer, WaitingStep,
+    OutputsKept, QueueMessage, ReportStep, SandboxEnd, SandboxHeartbeat, SandboxHeartbeatAnswer,
+    SandboxLease, SandboxStep, StartStep, StepAnswer, StepDenials, WaitingStep,
 };
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
+pub use identity_token::{AskIdentityToken, AskSandboxToken, Discovery, IdentityToken, Key, Keys};
 pub use page::Page;
 pub use profile::{CreateProfile, ProfileVersionView};
 pub use project::{
-    ActivityView, CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView,
-    ProjectActivity, ProjectDeletion, ProjectState, ProjectSummary, ProjectView, SetLimits,
-    UpdateProject,
+    ActivityView, CreatePool, CreateProject, EgressCeiling, FargatePoolView, FargateSpec,
+    LimitsView, PoolView, ProjectActivity, ProjectDeletion, ProjectState, ProjectSummary,
+    ProjectView, SetEgressCeiling, SetLimits, UpdateProject,
 };
 pub use revocation::{
     AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,
@@ -35,10 +41,15 @@ pub use run::{
     ArtifactView, ArtifactsView, AttemptView, EnqueueRun, EnqueueStep, OutputPage, OutputPlace,
     ResultView, RunSummary, RunView, StepView,
 };
+pub use sealfleet_domain::approval::{Approval, Governance};
 pub use sealfleet_domain::profile::Content as ProfileContent;
-pub use token::{CreateToken, TokenCreated, TokenView};
+pub use token::{CreateToken, TokenCreated, TokenView, WhoamiView};
 pub use upload::{CreateUpload, FetchInputs, SignedUrl, StepInput, StepInputs, UploadCreated};
+pub use usage::{PricesView, UsageRow, UsageSums};
 pub use worker::{
     HeldStep, QueueCredentials, RegisterWorker, WorkerDetail, WorkerRegistered, WorkerSummary,
     WorkerView,
+};
+pub use workflow::{
+    RegisterWorkflow, RunWorkflow, WorkflowDefinition, WorkflowVersionView, WorkflowView,
 };

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{Line, PoolName, ProjectId, Timestamp, WorkerId};
 #[cfg(feature = "openapi")]
@@ -157,6 +158,9 @@ pub struct ProjectView {
     pub version: u32,
     /// The rate limits that hold for its callers.
     pub limits: LimitsView,
+    /// What its steps may reach at most. Absent: what its profiles allow, but for `open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_ceiling: Option<Policy>,
     pub created_at: Timestamp,
 }
 
@@ -223,6 +227,24 @@ pub struct LimitsView {
     pub burst: u32,
     /// True if an operator set them for this project; false if they are the deployment's default.
     pub own: bool,
+}
+
+/// What the steps of a project may reach at most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct EgressCeiling {
+    /// Absent: what its profiles allow, but for `open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<Policy>,
+}
+
+/// What the steps of a project may reach at most from now on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetEgressCeiling {
+    /// Null: what its profiles allow, but for `open`.
+    pub ceiling: Option<Policy>,
 }
 
 /// The rate limits of a project from now on.

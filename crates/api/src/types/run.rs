@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::agent::{Agent, Cli, Usage, Usd};
+use sealfleet_domain::approval::{Approval, Needed};
 use sealfleet_domain::artifact::{Artifact, ArtifactName, Destination, Total};
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::command::Word;
@@ -17,6 +18,8 @@ use sealfleet_domain::{
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
+
+use super::usage::UsageSums;
 
 use super::upload::SignedUrl;
 
@@ -103,6 +106,10 @@ pub struct EnqueueStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifacts"))]
     pub artifacts: Vec<Artifact>,
+    /// Whether somebody else has to approve it before it is queued. It may wait for that as long as
+    /// for a claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Needed>,
     /// What to do when its identity has changed since enqueue: `proceed` if absent.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,
@@ -136,6 +143,9 @@ const fn default_ttl() -> u32 {
 pub struct RunView {
     pub run_id: RunId,
     pub workflow: WorkflowName,
+    /// The version of the registered workflow that it is of. Absent: its caller wrote its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_version: Option<u32>,
     pub state: RunState,
     /// The profiles of its cascade, lowest level first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,7 +161,8 @@ pub struct RunView {
     /// When its last step ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// The run as it was enqueued: an `EnqueueRun`. Only `GET /v1/runs/{run_id}` shows it.
+    /// The run as it was enqueued: an `EnqueueRun`. Only `GET /v1/runs/{run_id}` shows it, and not
+    /// for a run of a registered workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "document"))]
     pub document: Option<Box<EnqueueRun>>,
@@ -240,13 +251,19 @@ pub struct StepView {
     /// How much it has left behind; absent if it names no artifacts, or has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Total>,
+    /// What its attempts that have ended used. Absent before the first has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<UsageSums>,
+    /// The approval that it waits for, or has had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
     /// Why it was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<AbortReason>,
     /// Why it is dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<DeadReason>,
-    /// Why no worker can claim it, if the control plane can tell.
+    /// What it waits for, if the control plane can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<String>,
 }
@@ -393,6 +410,9 @@ pub struct ArtifactView {
 pub struct RunSummary {
     pub run_id: RunId,
     pub workflow: WorkflowName,
+    /// The version of the registered workflow that it is of. Absent: its caller wrote its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_version: Option<u32>,
     pub state: RunState,
     /// Labels that it was enqueued with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

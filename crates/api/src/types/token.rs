@@ -1,3 +1,5 @@
+#[cfg(feature = "openapi")]
+use sealfleet_domain::access::Action;
 use sealfleet_domain::access::Role;
 #[cfg(feature = "openapi")]
 use sealfleet_domain::limits;
@@ -42,6 +44,28 @@ pub struct TokenCreated {
     pub token: String,
     #[serde(flatten)]
     pub view: TokenView,
+}
+
+/// Who the caller is, and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct WhoamiView {
+    /// The caller as the audit trail names it: `token:ID`, `oidc:ISSUER/SUBJECT`, `operator:ID`.
+    pub actor: String,
+    /// The caller's project. Absent for an operator, who is above projects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
+    pub role: Role,
+    /// What the caller may do in its project, by the actions' names in the policies; an operator,
+    /// above projects, in the system scope and to any project.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "actions"))]
+    pub may: Vec<String>,
+}
+
+#[cfg(feature = "openapi")]
+fn actions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let names: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
+    schemars::json_schema!({ "type": "array", "items": { "type": "string", "enum": names } })
 }
 
 /// An API token without its secret.

@@ -78,6 +78,9 @@ pub struct WorkerView {
     /// How many steps it may hold at the same time.
     pub max_concurrent: u32,
     pub registered_at: Timestamp,
+    /// Since when it gets no new steps; absent while it may take some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<Timestamp>,
 }
 
 /// A worker in a list, with what is known of it besides its registration.

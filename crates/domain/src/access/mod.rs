@@ -8,6 +8,8 @@
 
 mod table;
 
+pub use table::POLICIES;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hash::sha256_hex;
@@ -85,6 +87,19 @@ impl Principal {
             Self::Enrolment { key_id, .. } => format!("enrolment_key:{key_id}"),
             Self::Sandbox { task_id, .. } => format!("sandbox:{task_id}"),
             Self::System(part) => format!("system:{part}"),
+        }
+    }
+
+    /// The role of whoever holds a token. `None` for what is no person's.
+    #[must_use]
+    pub const fn role(&self) -> Option<Role> {
+        match self {
+            Self::Operator(_) => Some(Role::Operator),
+            Self::Token { role, .. } | Self::Oidc { role, .. } => Some(*role),
+            Self::Worker { .. }
+            | Self::Enrolment { .. }
+            | Self::Sandbox { .. }
+            | Self::System(_) => None,
         }
     }
 
@@ -201,11 +216,25 @@ actions! {
     Revoke "revoke keys";
     /// Read revocations, and preview one.
     ReadRevocations "read revocations";
+    ReadWorkflows "read registered workflows";
+    /// Register a version of a workflow, for somebody else to approve.
+    RegisterWorkflow "register a workflow";
+    /// Take a workflow out of use.
+    RetireWorkflow "retire a workflow";
+    ReadApprovals "read approvals";
+    /// Approve or deny what somebody else has asked for.
+    Decide "decide on an approval";
+    /// Set what callers may run, and how many must approve.
+    Govern "set how the project is governed";
     ReadAudit "read the audit trail";
+    /// Read what steps have used, and what that cost.
+    ReadUsage "read usage";
     /// Claim a step, send heartbeats, and report its start and end.
     Work "claim or report work";
     /// Fetch the step that the caller's own sandbox was started for.
     AskForStep "ask for a sandbox's step";
+    /// Get a token that names a step which the caller runs.
+    NameStep "get a token that names a step";
 }
 
 impl Action {
@@ -221,6 +250,7 @@ impl Action {
                 | Self::RevokeToken
                 | Self::ManageEnrolmentKeys
                 | Self::ManageWorkers
+                | Self::RetireWorkflow
         )
     }
 }
@@ -363,6 +393,22 @@ pub fn decide(principal: &Principal, action: Action, resource: Resource<'_>) -> 
     }
 }
 
+/// What `principal` may do: to its own project and what is in it; an operator, above projects, in
+/// the system scope and to any project. A client shows no other action.
+#[must_use]
+pub fn allowed(principal: &Principal) -> Vec<Action> {
+    let Some(kind) = Kind::of(principal) else {
+        return Vec::new();
+    };
+    let places = [Place::Platform, Place::System, Place::Project];
+    let somewhere = |action: &Action| {
+        places
+            .iter()
+            .any(|place| table::allowed(kind, *place).contains(action))
+    };
+    Action::ALL.iter().copied().filter(somewhere).collect()
+}
+
 fn forbidden(principal: &Principal, action: Action) -> Decision {
     Decision::Forbidden(format!(
         "{} may not {}",
@@ -479,5 +525,22 @@ mod tests {
         assert!(!may(Role::Member, Action::WriteProfile) && !may(Role::Member, Action::ReadAudit));
         assert!(!may(Role::Viewer, Action::Enqueue) && !may(Role::Viewer, Action::Cancel));
         assert!(!may(Role::Admin, Action::Work) && !may(Role::Admin, Action::CreateProject));
+    }
+
+    #[test]
+    fn what_is_allowed_is_what_is_decided() {
+        let own = "healthcare".parse().expect("valid");
+        for role in [Role::Admin, Role::Member, Role::Viewer] {
+            let principal = token("healthcare", role);
+            let decided: Vec<Action> = Action::ALL
+                .iter()
+                .copied()
+                .filter(|action| {
+                    decide(&principal, *action, Resource::Project(&own)) == Decision::Allow
+                })
+                .collect();
+            assert_eq!(allowed(&principal), decided, "{role:?}");
+        }
+        assert!(!allowed(&token("healthcare", Role::Viewer)).contains(&Action::Cancel));
     }
 }

@@ -5,9 +5,7 @@
 use super::{Action as A, Kind as K, Place as P};
 
 /// SHA-256 of the policies and their schema.
-#[cfg(test)]
-pub(super) const POLICIES: &str =
-    "2b70a9290f57f5582682ddedc8d786cce2c28306f1e6caaee5b9caa4ddd90bde";
+pub const POLICIES: &str = "cc7942433cdcb75bebb5c36cf2a0902616b51e759665e03d51ab9501bc331ffd";
 
 /// The actions that a principal may do to a resource.
 #[rustfmt::skip]
@@ -50,6 +48,7 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
             A::Revoke,
             A::ReadRevocations,
             A::ReadAudit,
+            A::ReadUsage,
         ],
         (K::Operator, P::Project)
         | (K::Operator, P::AnotherProject) => &[
@@ -78,7 +77,14 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
             A::ReadRuns,
             A::Revoke,
             A::ReadRevocations,
+            A::ReadWorkflows,
+            A::RegisterWorkflow,
+            A::RetireWorkflow,
+            A::ReadApprovals,
+            A::Decide,
+            A::Govern,
             A::ReadAudit,
+            A::ReadUsage,
         ],
         (K::TokenMember, P::Project)
         | (K::OidcMember, P::Project) => &[
@@ -90,6 +96,10 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
             A::Cancel,
             A::ReadRuns,
             A::ReadRevocations,
+            A::ReadWorkflows,
+            A::RegisterWorkflow,
+            A::ReadApprovals,
+            A::ReadUsage,
         ],
         (K::TokenViewer, P::Project)
         | (K::OidcViewer, P::Project) => &[
@@ -98,15 +108,20 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
             A::ReadProfiles,
             A::ReadRuns,
             A::ReadRevocations,
+            A::ReadWorkflows,
+            A::ReadApprovals,
+            A::ReadUsage,
         ],
         (K::Worker, P::Project) => &[
             A::Work,
+            A::NameStep,
         ],
         (K::EnrolmentKey, P::Project) => &[
             A::RegisterWorker,
         ],
         (K::Sandbox, P::Project) => &[
             A::AskForStep,
+            A::NameStep,
         ],
     }
 }

@@ -1,14 +1,12 @@
 //! CLI agents: what a step of mode `full` asks of one, and what comes back.
 //!
 //! How each CLI is called and read is the sandbox's business (`sealfleet-agent`). Here stand only
-//! the names, the limits, and what a model costs ([`prices`]).
-
-pub mod prices;
+//! the names, the limits, and what an agent may spend.
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
 use crate::names::ToolName;
+use crate::{limits, prices};
 
 /// A CLI that Sealfleet can call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +40,17 @@ impl Cli {
             Self::Gemini => "gemini",
             Self::Opencode => "opencode",
             Self::Custom => "custom",
+        }
+    }
+
+    /// Whose models it calls, unless its model's name says otherwise.
+    #[must_use]
+    pub const fn provider(self) -> Option<&'static str> {
+        match self {
+            Self::Codex => Some("openai"),
+            Self::ClaudeCode => Some("anthropic"),
+            Self::Gemini => Some("google"),
+            Self::Opencode | Self::Custom => None,
         }
     }
 
@@ -255,6 +264,12 @@ impl Usd {
             .then_some(Self(millionths as u64))
     }
 
+    /// The amount in millionths of a dollar.
+    #[must_use]
+    pub const fn as_millionths(self) -> u64 {
+        self.0
+    }
+
     /// The amount in dollars.
     #[must_use]
     #[expect(
@@ -306,6 +321,113 @@ pub struct Usage {
     pub cached_input_tokens: u64,
     /// Those that the model wrote, its reasoning included.
     pub output_tokens: u64,
+}
+
+impl Usage {
+    /// More tokens than this no step can have used.
+    const MOST: u64 = 1_000_000_000_000;
+
+    /// The same, as far as it is possible: sums of many such numbers do not overflow, and no more
+    /// tokens come from a cache than were sent.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let input_tokens = self.input_tokens.min(Self::MOST);
+        Self {
+            input_tokens,
+            cached_input_tokens: self.cached_input_tokens.min(input_tokens),
+            output_tokens: self.output_tokens.min(Self::MOST),
+        }
+    }
+}
+
+/// Tokens of some answers of models, as the models' APIs said in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "ModelAnswerSums"))]
+pub struct Answers {
+    /// How many answers.
+    pub answers: u64,
+    pub usage: Usage,
+    /// Of the sent tokens, those that the provider put into its cache.
+    pub cache_write_tokens: u64,
+}
+
+/// Answers of one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ModelAnswers {
+    /// `anthropic`, `openai`, or the host that answered.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::text::Line"))]
+    pub provider: String,
+    /// As the API names it.
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::text::Line"))]
+    pub model: String,
+    #[serde(flatten)]
+    pub of: Answers,
+}
+
+/// What a step's egress proxy read in the answers of models: [`limits::EGRESS_MODELS`] rows at
+/// most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ModelsUsed {
+    /// By provider and model, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::EGRESS_MODELS)))]
+    pub rows: Vec<ModelAnswers>,
+    /// Models that have no row.
+    #[serde(default, skip_serializing_if = "Answers::is_none")]
+    pub others: Answers,
+    /// Answers of models that say no usage, or not in a way that the proxy can read.
+    #[serde(default, skip_serializing_if = "crate::run::is_zero")]
+    pub unread: u64,
+}
+
+impl Answers {
+    fn add(&mut self, more: &Self) {
+        let add = u64::saturating_add;
+        self.answers = add(self.answers, more.answers);
+        self.usage.input_tokens = add(self.usage.input_tokens, more.usage.input_tokens);
+        self.usage.cached_input_tokens = add(
+            self.usage.cached_input_tokens,
+            more.usage.cached_input_tokens,
+        );
+        self.usage.output_tokens = add(self.usage.output_tokens, more.usage.output_tokens);
+        self.cache_write_tokens = add(self.cache_write_tokens, more.cache_write_tokens);
+    }
+
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ModelsUsed {
+    /// Without the names of models that are `hidden`: their answers count among the others. What
+    /// has too many rows keeps the first.
+    #[must_use]
+    pub fn without(self, hidden: impl Fn(&ModelAnswers) -> bool) -> Self {
+        let mut others = self.others;
+        let mut rows = Vec::new();
+        for row in self.rows {
+            if hidden(&row) || rows.len() == limits::EGRESS_MODELS {
+                others.add(&row.of);
+            } else {
+                rows.push(row);
+            }
+        }
+        Self {
+            rows,
+            others,
+            unread: self.unread,
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.others.is_none() && self.unread == 0
+    }
 }
 
 /// What an agent said of its work. It is the CLI's word.

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::Event;
+use crate::egress::Denials;
 use crate::identity::{Drift, ProfileUse, SecretRef};
 use crate::reference::ProfileRef;
 use crate::revocation::Revoked;
@@ -66,6 +67,8 @@ impl Event {
             | Self::ProjectClosed { .. }
             | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
+            | Self::EgressCeilingSet { .. }
+            | Self::EgressPolicyChanged { .. }
             | Self::TablesRestored { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -75,6 +78,8 @@ impl Event {
             | Self::WorkerApproved { .. }
             | Self::WorkerRejected { .. }
             | Self::WorkerRevoked { .. }
+            | Self::WorkerDrained { .. }
+            | Self::WorkerResumed { .. }
             | Self::WorkerSandboxesTold { .. }
             | Self::ProfileCreated { .. }
             | Self::ProfileUpdated { .. }
@@ -84,6 +89,15 @@ impl Event {
             | Self::RevocationLifted { .. }
             | Self::RunAbortedByRevocation { .. }
             | Self::FanOutFinished { .. }
+            | Self::GovernanceSet { .. }
+            | Self::WorkflowRegistered { .. }
+            | Self::WorkflowPromoted { .. }
+            | Self::WorkflowRetired { .. }
+            | Self::ApprovalRequested { .. }
+            | Self::ApprovalApproved { .. }
+            | Self::ApprovalDenied { .. }
+            | Self::ApprovalExpired { .. }
+            | Self::ApprovalCancelled { .. }
             | Self::RunEnqueued { .. }
             | Self::StepQueued { .. }
             | Self::StepLeased { .. }
@@ -97,15 +111,19 @@ impl Event {
             | Self::StepRetried { .. }
             | Self::SandboxReset { .. }
             | Self::RunFinished { .. }
-            | Self::RunCancelled {} => Class::StateChange,
-            Self::RunDenied { .. } | Self::ClaimRefused { .. } | Self::ReportRefused { .. } => {
-                Class::Refusal
-            }
+            | Self::RunCancelled {}
+            | Self::IdentityTokenIssued { .. } => Class::StateChange,
+            Self::RunDenied { .. }
+            | Self::ClaimRefused { .. }
+            | Self::ReportRefused { .. }
+            | Self::IdentityTokenRefused { .. } => Class::Refusal,
             Self::DriftAtInjection { .. }
             | Self::ProfileInjected { .. }
             | Self::SecretDecrypted { .. }
             | Self::RedactionMatch { .. }
             | Self::EgressDenied { .. }
+            | Self::EgressCredentialMismatch { .. }
+            | Self::EgressAllowed { .. }
             | Self::ArtifactContainsSecret { .. }
             | Self::SecretReadUnexplained { .. } => Class::Observation,
         }
@@ -188,6 +206,7 @@ impl Event {
                         rotated,
                         knobs,
                         egress: _,
+                        audiences: _,
                     },
                 ..
             } => {
@@ -201,8 +220,20 @@ impl Event {
                     ..Subjects::default()
                 }
             }
+            Self::EgressDenied {
+                hosts: Denials { rows, .. },
+                ..
+            }
+            | Self::EgressCredentialMismatch { rows, .. } => Subjects {
+                keys: rows.iter().filter_map(|row| row.key.clone()).collect(),
+                ..Subjects::default()
+            },
             Self::ArtifactContainsSecret { files, .. } => Subjects {
                 keys: files.iter().flat_map(|file| &file.keys).cloned().collect(),
+                ..Subjects::default()
+            },
+            Self::EgressPolicyChanged { profile, .. } => Subjects {
+                profiles: one(profile),
                 ..Subjects::default()
             },
             Self::ProjectCreated { .. }
@@ -210,6 +241,7 @@ impl Event {
             | Self::ProjectClosed { .. }
             | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
+            | Self::EgressCeilingSet { .. }
             | Self::TablesRestored { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -219,6 +251,8 @@ impl Event {
             | Self::WorkerApproved { .. }
             | Self::WorkerRejected { .. }
             | Self::WorkerRevoked { .. }
+            | Self::WorkerDrained { .. }
+            | Self::WorkerResumed { .. }
             | Self::WorkerSandboxesTold { .. }
             | Self::FanOutFinished { .. }
             | Self::StepQueued { .. }
@@ -228,7 +262,11 @@ impl Event {
             | Self::StepFailed { .. }
             | Self::StepRequeued { .. }
             | Self::StepAborted {
-                reason: AbortReason::Cancelled | AbortReason::DependencyFailed { .. },
+                reason:
+                    AbortReason::Cancelled
+                    | AbortReason::DependencyFailed { .. }
+                    | AbortReason::ApprovalDenied { .. }
+                    | AbortReason::ApprovalExpired,
                 ..
             }
             | Self::StepDead { .. }
@@ -237,10 +275,21 @@ impl Event {
             | Self::RunFinished { .. }
             | Self::RunCancelled {}
             | Self::RedactionMatch { .. }
-            | Self::EgressDenied { .. }
+            | Self::EgressAllowed { .. }
             | Self::SecretReadUnexplained { .. }
             | Self::ClaimRefused { .. }
-            | Self::ReportRefused { .. } => Subjects::default(),
+            | Self::ReportRefused { .. }
+            | Self::GovernanceSet { .. }
+            | Self::WorkflowRegistered { .. }
+            | Self::WorkflowPromoted { .. }
+            | Self::WorkflowRetired { .. }
+            | Self::ApprovalRequested { .. }
+            | Self::ApprovalApproved { .. }
+            | Self::ApprovalDenied { .. }
+            | Self::ApprovalExpired { .. }
+            | Self::ApprovalCancelled { .. }
+            | Self::IdentityTokenIssued { .. }
+            | Self::IdentityTokenRefused { .. } => Subjects::default(),
         }
     }
 }
@@ -268,6 +317,9 @@ const PROFILE: (&str, &str) = (
 const VERSION: (&str, &str) = ("version", "the profile's version");
 const ENV: (&str, &str) = ("env", "the names of its plain variables");
 const SECRETS: (&str, &str) = ("secrets", "its secrets: the reference by name");
+const WORKFLOW: (&str, &str) = ("workflow", "the registered workflow");
+const WORKFLOW_VERSION: (&str, &str) = ("version", "the version of the workflow");
+const APPROVAL: (&str, &str) = ("approval", "what is decided on, which names the approval");
 const KEY: (&str, &str) = ("key", "the secret's name");
 const REVOCATION: (&str, &str) = ("revocation_id", "the revocation");
 const CODE: (&str, &str) = ("code", "why: the `code` of the answer");
@@ -324,6 +376,19 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"project.limits_set","project":"healthcare","limits":{"requests_per_second":20,"burst":40}}"#,
+    },
+    Row {
+        name: "egress.ceiling_set",
+        when: "An operator sets what the steps of a project may reach at most. Recorded in the project's trail and in the operators' own.",
+        fields: &[
+            ("project", "the project"),
+            ("before", "the ceiling before; absent if there was none"),
+            (
+                "ceiling",
+                "the ceiling from now on; absent if there is none, so that profiles may allow anything but `open`",
+            ),
+        ],
+        example: r#"{"type":"egress.ceiling_set","project":"healthcare","before":"open","ceiling":{"allow":[{"host":"api.anthropic.com"}]}}"#,
     },
     Row {
         name: "tables.restored",
@@ -399,6 +464,18 @@ pub const CATALOGUE: &[Row] = &[
         when: "An admin revokes a worker. Its steps go back to their queue, each with its own `step.requeued`.",
         fields: &[("worker_id", "the worker")],
         example: r#"{"type":"worker.revoked","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003"}"#,
+    },
+    Row {
+        name: "worker.drained",
+        when: "An admin drains a worker, or a pool of Fargate: it gets no new steps, and ends those that it holds.",
+        fields: &[("worker_id", "the worker")],
+        example: r#"{"type":"worker.drained","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003"}"#,
+    },
+    Row {
+        name: "worker.resumed",
+        when: "An admin lets a drained worker take steps again.",
+        fields: &[("worker_id", "the worker")],
+        example: r#"{"type":"worker.resumed","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003"}"#,
     },
     Row {
         name: "worker.sandboxes_told",
@@ -492,17 +569,110 @@ pub const CATALOGUE: &[Row] = &[
         example: r#"{"type":"revocation.fan_out_finished","fan_out_id":"fan_0198c0de-0000-7000-8000-000000000005","revocations":["rev_0198c0de-0000-7000-8000-000000000004"],"runs_aborted":3,"tasks_stopped":2,"tasks_unstopped":0,"worker_sandboxes":1}"#,
     },
     Row {
+        name: "governance.set",
+        when: "An admin sets what callers of the project may run, and how many must approve.",
+        fields: &[
+            ("before", "what held before"),
+            (
+                "governance",
+                "what holds now: whether runs are those of registered workflows only, and how many must approve a request",
+            ),
+        ],
+        example: r#"{"type":"governance.set","before":{"require_registered_workflows":false,"approvers":1},"governance":{"require_registered_workflows":true,"approvers":2}}"#,
+    },
+    Row {
+        name: "workflow.registered",
+        when: "A version of a workflow is registered. It waits for approval.",
+        fields: &[
+            WORKFLOW,
+            WORKFLOW_VERSION,
+            ("hash", "SHA-256 of its definition"),
+        ],
+        example: r#"{"type":"workflow.registered","workflow":"intake","version":3,"hash":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
+    },
+    Row {
+        name: "workflow.promoted",
+        when: "A version of a workflow is approved and takes the place of the one that ran.",
+        fields: &[
+            WORKFLOW,
+            WORKFLOW_VERSION,
+            (
+                "replaced",
+                "the version that ran before; absent if none did",
+            ),
+        ],
+        example: r#"{"type":"workflow.promoted","workflow":"intake","version":3,"replaced":2}"#,
+    },
+    Row {
+        name: "workflow.retired",
+        when: "A workflow is taken out of use. Runs that are enqueued go on.",
+        fields: &[
+            WORKFLOW,
+            ("version", "the version that ran; absent if none did"),
+        ],
+        example: r#"{"type":"workflow.retired","workflow":"intake","version":3}"#,
+    },
+    Row {
+        name: "approval.requested",
+        when: "Something waits for a decision.",
+        fields: &[
+            APPROVAL,
+            ("request", "SHA-256 of what is decided on"),
+            ("approvers", "how many must approve"),
+            (
+                "decide_by",
+                "when the request expires; absent if it does not",
+            ),
+        ],
+        example: r#"{"type":"approval.requested","approval":"workflow:intake@3","request":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","approvers":2,"decide_by":"2026-02-01T08:00:00.000Z"}"#,
+    },
+    Row {
+        name: "approval.approved",
+        when: "Somebody approves. Nothing happens while approvals are missing.",
+        fields: &[
+            APPROVAL,
+            ("missing", "how many have yet to approve"),
+            (
+                "reason",
+                "why, in the words of who approved; absent if they said nothing",
+            ),
+        ],
+        example: r#"{"type":"approval.approved","approval":"workflow:intake@3","missing":0,"reason":"reviewed"}"#,
+    },
+    Row {
+        name: "approval.denied",
+        when: "Somebody denies.",
+        fields: &[APPROVAL, ("reason", "why, in the words of who denied")],
+        example: r#"{"type":"approval.denied","approval":"workflow:intake@3","reason":"it prints the token"}"#,
+    },
+    Row {
+        name: "approval.expired",
+        when: "Nobody decides in time.",
+        fields: &[APPROVAL],
+        example: r#"{"type":"approval.expired","approval":"step:run_0198c0de-0000-7000-8000-00000000000a:push"}"#,
+    },
+    Row {
+        name: "approval.cancelled",
+        when: "What waited for a decision is not there any more.",
+        fields: &[APPROVAL],
+        example: r#"{"type":"approval.cancelled","approval":"workflow:intake@3"}"#,
+    },
+    Row {
         name: "run.enqueued",
         when: "A run is stored. The same transaction queues its steps without needs.",
         fields: &[
             ("workflow", "the kind of work"),
+            (
+                "workflow_version",
+                "the version of the registered workflow; absent if its caller wrote its steps",
+            ),
             ("steps", "its steps"),
             (
                 "profiles",
                 "the profiles that its identity was resolved from, lowest level first; absent if there are none",
             ),
         ],
-        example: r#"{"type":"run.enqueued","workflow":"intake","steps":["fetch","parse"],"profiles":[{"level":"run","profile":"crm","version":2}]}"#,
+        example: r#"{"type":"run.enqueued","workflow":"intake","workflow_version":3,"steps":["fetch","parse"],"profiles":[{"level":"run","profile":"crm","version":2}]}"#,
     },
     Row {
         name: "run.denied",
@@ -527,9 +697,17 @@ pub const CATALOGUE: &[Row] = &[
             STEP,
             FENCE,
             ("worker_id", "the worker that holds the claim"),
-            ("mode", "`bare`, `sandboxed` or `identity`"),
+            ("mode", "`bare`, `sandboxed`, `identity` or `full`"),
+            (
+                "agent",
+                "the CLI of the step's agent; absent if it runs a command",
+            ),
+            (
+                "model",
+                "the model that the agent is to use, as its CLI names it; absent if the CLI chooses",
+            ),
         ],
-        example: r#"{"type":"step.leased","step_id":"fetch","fence":1,"worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","mode":"identity"}"#,
+        example: r#"{"type":"step.leased","step_id":"fetch","fence":1,"worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","mode":"full","agent":"claude-code","model":"claude-sonnet-4-5"}"#,
     },
     Row {
         name: "secret.released",
@@ -565,8 +743,12 @@ pub const CATALOGUE: &[Row] = &[
                 "egress",
                 "`true` if the step may reach other hosts than at enqueue; absent if not",
             ),
+            (
+                "audiences",
+                "`true` if the step may get identity tokens for others than at enqueue; absent if not",
+            ),
         ],
-        example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"],"egress":true}"#,
+        example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"],"egress":true,"audiences":true}"#,
     },
     Row {
         name: "step.running",
@@ -597,8 +779,37 @@ pub const CATALOGUE: &[Row] = &[
             KEY,
             ("uri", "its address"),
             ("version", "its version; absent if unknown"),
+            (
+                "store_request_id",
+                "what the store calls the request that read it, as its own audit log does; absent where it has none",
+            ),
         ],
-        example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"profile":"crm","key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
+        example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"profile":"crm","key":"CRM_TOKEN","uri":"vault://kv/healthcare/crm#token","version":"3","store_request_id":"0198c0de-0000-7000-8000-00000000000c"}"#,
+    },
+    Row {
+        name: "identity.token_issued",
+        when: "A step gets a token of the control plane, by which it can prove itself to others. No trail contains the token.",
+        fields: &[
+            STEP,
+            FENCE,
+            ("token_id", "the token: its `jti`"),
+            ("audience", "who the token is for: its `aud`"),
+            ("expires_at", "when it expires: its `exp`"),
+        ],
+        example: r#"{"type":"identity.token_issued","step_id":"fetch","fence":1,"token_id":"idt_0198c0de-0000-7000-8000-00000000000c","audience":"sts.amazonaws.com","expires_at":"2026-01-31T08:00:30.000Z"}"#,
+    },
+    Row {
+        name: "identity.token_refused",
+        when: "A worker or a sandbox asks for an identity token that it may not have. Repeated refusals have an entry for the \
+               first, second, fourth, eighth and so on of a minute.",
+        fields: &[
+            STEP,
+            ("fence", "the fence that was presented"),
+            ("audience", "who the token was to be for"),
+            CODE,
+            COUNT,
+        ],
+        example: r#"{"type":"identity.token_refused","step_id":"fetch","fence":1,"audience":"sts.amazonaws.com","code":"stale_fence","count":1}"#,
     },
     Row {
         name: "secret.read_unexplained",
@@ -615,7 +826,7 @@ pub const CATALOGUE: &[Row] = &[
             ),
             (
                 "why",
-                "`not_an_execution_role`, `other_project`, `in_a_batch`, `version_not_pinned`, `unknown_task`, `foreign_task`, `other_task`, `not_released`, `before_release` or `long_after_release`",
+                "`not_an_execution_role`, `other_project`, `in_a_batch`, `version_not_pinned`, `unknown_task`, `foreign_task`, `other_task`, `not_released`, `before_release`, `long_after_release` or `unknown_token`",
             ),
             (
                 "cloudtrail_event_id",
@@ -704,13 +915,14 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "egress.denied",
-        when: "Recorded with the end of a step: its egress proxy has kept it from hosts.",
+        when: "While a step of a worker runs, with a heartbeat, and with its end: its egress proxy has kept it from hosts. \
+               Each entry counts what no other does, unless an answer to a heartbeat was lost: then two may count the same.",
         fields: &[
             STEP,
             FENCE,
             (
                 "rows",
-                "by `host`, `port` and `reason`: the `count` of tries, the most frequent first. `no_rule`: no profile allows it; `address`: it has an address that no step may reach",
+                "by `host`, `port` and `reason`: the `count` of tries, the most frequent first. `no_rule`: no profile allows it; `address`: it has an address that no step may reach; `no_method` and `no_path`: no rule for the host allows the request; `sni`: the program named another host in TLS; `credential_withdrawn`: the secret `key` is revoked",
             ),
             (
                 "others",
@@ -718,6 +930,54 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"egress.denied","step_id":"fetch","fence":1,"rows":[{"host":"paste.example","port":443,"reason":"no_rule","count":2}],"others":1}"#,
+    },
+    Row {
+        name: "egress.credential_mismatch",
+        when: "While a step of a worker runs, with a heartbeat, and with its end: its egress proxy has refused requests that \
+               held the placeholder of a secret which is not bound to that place. No value was sent. Counted as `egress.denied` is.",
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "rows",
+                "by `host`, `port` and `key`, the secret: the `count` of requests, the most frequent first; the `reason` is `credential_mismatch`",
+            ),
+        ],
+        example: r#"{"type":"egress.credential_mismatch","step_id":"fetch","fence":1,"rows":[{"host":"paste.example","port":443,"reason":"credential_mismatch","key":"CRM_TOKEN","count":1}]}"#,
+    },
+    Row {
+        name: "egress.allowed",
+        when: "Recorded with the end of a step: the hosts that it has reached through its egress proxy.",
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "rows",
+                "by `host` and `port`: how many `connections`, and the bytes `sent` to the host and `received` from it; those of the most connections",
+            ),
+            (
+                "others",
+                "the same of hosts that have no row; absent if there are none",
+            ),
+        ],
+        example: r#"{"type":"egress.allowed","step_id":"fetch","fence":1,"rows":[{"host":"api.anthropic.com","port":443,"connections":2,"sent":4096,"received":65536}],"others":{"connections":1,"sent":10,"received":20}}"#,
+    },
+    Row {
+        name: "egress.policy_changed",
+        when: "A new version of a profile has another egress policy. Recorded in the same entry as `profile.created` or `profile.updated`.",
+        fields: &[
+            ("profile", "the profile"),
+            ("version", "its new version"),
+            (
+                "before",
+                "the policy before; absent if the profile said nothing of egress, or is new",
+            ),
+            (
+                "egress",
+                "the policy from now on; absent if the profile says nothing of egress any more",
+            ),
+        ],
+        example: r#"{"type":"egress.policy_changed","profile":"crm","version":4,"before":"none","egress":{"allow":[{"host":"api.anthropic.com"}]}}"#,
     },
     Row {
         name: "artifact.contains_secret",

@@ -15,13 +15,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::Cli;
+use crate::approval::{ApprovalId, Governance};
 use crate::artifact::Found;
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
-use crate::egress::Denials;
+use crate::egress::{Denial, Denials, Policy, Reached};
 use crate::fleet::{PoolSettings, Sandboxes};
+use crate::hash::ContentHash;
 use crate::identity::{Drift, ProfileUse, SecretRef};
-use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+use crate::ids::{
+    ContainmentId, EnrolmentKeyId, EventId, FanOutId, IdentityTokenId, RevocationId, RunId,
+    TokenId, WorkerId,
+};
 use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, ProjectId, StepId, WorkflowName};
@@ -32,6 +38,7 @@ use crate::step::{
     AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState,
 };
 use crate::witness::Unexplained;
+use crate::workload::Audience;
 
 /// The record of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +55,9 @@ pub struct AuditEntry {
     /// The run that the entry is about, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
+    /// The containment that the transaction is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment_id: Option<ContainmentId>,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
@@ -119,6 +129,16 @@ pub enum Event {
         project: ProjectId,
         limits: Option<crate::rate::Limits>,
     },
+    /// An operator set what the steps of a project may reach at most. `None`: what their profiles
+    /// allow, but for `open`.
+    #[serde(rename = "egress.ceiling_set")]
+    EgressCeilingSet {
+        project: ProjectId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Policy>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ceiling: Option<Policy>,
+    },
     /// An operator put tables of an earlier moment in the place of the ones in use. What the trail
     /// has between the two was undone, except for what was taken away: that was done again.
     #[serde(rename = "tables.restored")]
@@ -161,6 +181,12 @@ pub enum Event {
     /// An admin revoked a worker.
     #[serde(rename = "worker.revoked")]
     WorkerRevoked { worker_id: WorkerId },
+    /// An admin wants a worker to take no new steps.
+    #[serde(rename = "worker.drained")]
+    WorkerDrained { worker_id: WorkerId },
+    /// An admin lets a worker take steps again.
+    #[serde(rename = "worker.resumed")]
+    WorkerResumed { worker_id: WorkerId },
     /// A worker told other sandboxes of its own than before.
     #[serde(rename = "worker.sandboxes_told")]
     WorkerSandboxesTold {
@@ -222,10 +248,67 @@ pub enum Event {
         #[serde(flatten)]
         counts: Counts,
     },
+    /// An admin set what callers may run, and how many approve.
+    #[serde(rename = "governance.set")]
+    GovernanceSet {
+        before: Governance,
+        governance: Governance,
+    },
+    /// A version of a workflow was registered. It waits for approval.
+    #[serde(rename = "workflow.registered")]
+    WorkflowRegistered {
+        workflow: WorkflowName,
+        version: u32,
+        hash: ContentHash,
+    },
+    /// A version of a workflow took the place of the one that ran.
+    #[serde(rename = "workflow.promoted")]
+    WorkflowPromoted {
+        workflow: WorkflowName,
+        version: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaced: Option<u32>,
+    },
+    /// A workflow was taken out of use.
+    #[serde(rename = "workflow.retired")]
+    WorkflowRetired {
+        workflow: WorkflowName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
+    },
+    /// Something waits for a decision.
+    #[serde(rename = "approval.requested")]
+    ApprovalRequested {
+        approval: ApprovalId,
+        request: ContentHash,
+        approvers: u32,
+        /// Absent: it does not expire.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        decide_by: Option<Timestamp>,
+    },
+    /// Somebody approved. Nothing happens while approvals are missing.
+    #[serde(rename = "approval.approved")]
+    ApprovalApproved {
+        approval: ApprovalId,
+        missing: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Text>,
+    },
+    /// Somebody denied.
+    #[serde(rename = "approval.denied")]
+    ApprovalDenied { approval: ApprovalId, reason: Text },
+    /// Nobody decided in time.
+    #[serde(rename = "approval.expired")]
+    ApprovalExpired { approval: ApprovalId },
+    /// What waited for a decision is not there any more.
+    #[serde(rename = "approval.cancelled")]
+    ApprovalCancelled { approval: ApprovalId },
     /// A run was enqueued.
     #[serde(rename = "run.enqueued")]
     RunEnqueued {
         workflow: WorkflowName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workflow_version: Option<u32>,
         steps: Vec<StepId>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         profiles: Vec<ProfileUse>,
@@ -247,6 +330,10 @@ pub enum Event {
         fence: Fence,
         worker_id: WorkerId,
         mode: Mode,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Cli>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<Text>,
     },
     /// Credentials were released to a claim: its holder's sandbox may now resolve these references.
     #[serde(rename = "secret.released")]
@@ -274,6 +361,24 @@ pub enum Event {
         fence: Fence,
         profiles: Vec<ProfileUse>,
     },
+    /// A step got a token that names it to others.
+    #[serde(rename = "identity.token_issued")]
+    IdentityTokenIssued {
+        step_id: StepId,
+        fence: Fence,
+        token_id: IdentityTokenId,
+        audience: Audience,
+        expires_at: Timestamp,
+    },
+    /// A worker or a sandbox asked for such a token and did not get it.
+    #[serde(rename = "identity.token_refused")]
+    IdentityTokenRefused {
+        step_id: StepId,
+        fence: Fence,
+        audience: Audience,
+        code: Text,
+        count: u32,
+    },
     /// A secret was read, and no release explains the read.
     #[serde(rename = "secret.read_unexplained")]
     SecretReadUnexplained {
@@ -295,6 +400,8 @@ pub enum Event {
         uri: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        store_request_id: Option<String>,
     },
     /// A step succeeded.
     #[serde(rename = "step.succeeded")]
@@ -343,6 +450,32 @@ pub enum Event {
         fence: Fence,
         #[serde(flatten)]
         hosts: Denials,
+    },
+    /// A step was kept from sending the placeholder of a secret to a host that the secret is not
+    /// bound to.
+    #[serde(rename = "egress.credential_mismatch")]
+    EgressCredentialMismatch {
+        step_id: StepId,
+        fence: Fence,
+        rows: Vec<Denial>,
+    },
+    /// A step reached hosts.
+    #[serde(rename = "egress.allowed")]
+    EgressAllowed {
+        step_id: StepId,
+        fence: Fence,
+        #[serde(flatten)]
+        hosts: Reached,
+    },
+    /// A new version of a profile has another egress policy.
+    #[serde(rename = "egress.policy_changed")]
+    EgressPolicyChanged {
+        profile: ProfileRef,
+        version: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Policy>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        egress: Option<Policy>,
     },
     /// Files that a step has left hold values of secrets.
     #[serde(rename = "artifact.contains_secret")]

@@ -1,6 +1,7 @@
 //! How steps are ended from outside: by a caller, or because a secret was revoked.
 
 use super::types::{Change, Pace, Refusal, Run};
+use crate::approval::Approval;
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::FanOutId;
@@ -48,12 +49,14 @@ impl Run {
     }
 
     /// The first secret that a held step's sandbox has, or is about to get, and that `active` takes
-    /// away.
+    /// away. A step that waits for approval counts, too: nobody should be asked to approve it.
     #[must_use]
     pub fn revoked_in_flight(&self, active: &[Revocation]) -> Option<Revoked> {
         self.steps
             .values()
-            .filter(|step| step.state.hold().is_some())
+            .filter(|step| {
+                step.state.hold().is_some() || matches!(step.state, StepState::Waiting { .. })
+            })
             .filter_map(|step| self.identity_of(step))
             .find_map(|identity| revoked(&identity, active))
     }
@@ -145,7 +148,10 @@ impl Run {
             step_id: step_id.clone(),
             reason: reason.clone(),
         });
-        self.step_mut(step_id)?.state = StepState::Aborted {
+        let step = self.step_mut(step_id)?;
+        let undecided = step.approval.as_mut().and_then(Approval::cancel);
+        change.events.extend(undecided);
+        step.state = StepState::Aborted {
             reason,
             at: now,
             stopping,

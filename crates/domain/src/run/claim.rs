@@ -3,23 +3,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::{Change, Claimant, Fresh, Lease, Pace, Refusal, Run};
-use crate::audit::Event;
+use crate::audit::{Event, Text};
 use crate::clock::Timestamp;
 use crate::fleet::Worker;
 use crate::identity::Drift;
 use crate::ids::WorkerId;
 use crate::names::StepId;
 use crate::step::{Executor, Failure, Fence, Handle, Hold, OnDrift, OutputPlace, StepState};
+use crate::usage::Size;
+
+/// What a sandbox reports of the secrets that it resolved, by environment variable.
+#[derive(Clone, Debug, Default)]
+pub struct SecretsRead {
+    /// Their versions.
+    pub versions: BTreeMap<String, String>,
+    /// What their stores call the requests that read them, where they tell.
+    pub store_request_ids: BTreeMap<String, String>,
+}
 
 impl Run {
     /// Whether `worker` could claim a step now.
     ///
     /// # Errors
-    /// When the step is not there, not waiting, or not for this worker.
+    /// When the step is not there, not waiting, or not for this worker, or the worker drains.
     pub fn claimable(&self, step_id: &StepId, worker: &Worker) -> Result<(), Refusal> {
         let step = self.step(step_id)?;
         match &step.state {
-            StepState::Queued { .. } => {}
+            StepState::Queued { .. } if worker.draining_since.is_none() => {}
+            StepState::Queued { .. } => return Err(Refusal::Draining),
             // A worker that claims again what it holds and has not started: its first answer was
             // lost. A host's launches are resumed under the same fence instead, so that a launch
             // which is repeated ends at the same sandbox.
@@ -115,18 +126,22 @@ impl Run {
             queued_since,
             due: lease.until,
             handle: None,
+            size: None,
             identity: kept,
         });
         let mut change = Change {
             take: Some(lease),
             ..Change::default()
         };
+        let agent = step.spec.agent.as_ref();
         let (step_id, mode) = (step_id.clone(), step.spec.mode);
         change.events.push(Event::StepLeased {
             step_id: step_id.clone(),
             fence,
             worker_id: holder,
             mode,
+            agent: agent.map(|agent| agent.cli),
+            model: agent.and_then(|agent| agent.model.as_deref().map(Text::from)),
         });
         if let Some(drift) = drift {
             let on_drift = OnDrift::Proceed;
@@ -266,6 +281,17 @@ impl Run {
         }
     }
 
+    /// Notes the size of the sandbox that [`Self::attach`] stores.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn sized(&mut self, step_id: &StepId, size: Size) -> Result<(), Refusal> {
+        if let Some(hold) = self.step_mut(step_id)?.state.hold_mut() {
+            hold.size = Some(size);
+        }
+        Ok(())
+    }
+
     /// `Leased -> Running`: the sandbox has started, with these versions of its secrets. Told
     /// twice: nothing changes.
     ///
@@ -277,7 +303,7 @@ impl Run {
         holder: Option<WorkerId>,
         fence: Fence,
         handle: Option<Handle>,
-        resolved: &BTreeMap<String, String>,
+        read: &SecretsRead,
     ) -> Result<Change, Refusal> {
         let known = self.held(step_id, holder, fence)?.handle.as_ref();
         if known.is_some() && handle.is_some() && known != handle.as_ref() {
@@ -318,7 +344,8 @@ impl Run {
                         .map(|secret| Event::SecretDecrypted {
                             step_id: step_id.clone(),
                             fence,
-                            version: resolved.get(&secret.name).cloned().or(secret.version),
+                            version: read.versions.get(&secret.name).cloned().or(secret.version),
+                            store_request_id: read.store_request_ids.get(&secret.name).cloned(),
                             uri: secret.uri.to_string(),
                             profile: secret.from,
                             key: secret.name,
@@ -341,6 +368,9 @@ fn describe(drift: &Drift) -> String {
         set("rotated", &drift.rotated),
         set("knobs", &drift.knobs),
         drift.egress.then(|| "egress: other hosts".to_owned()),
+        drift
+            .audiences
+            .then(|| "identity: other audiences".to_owned()),
     ];
     Failure::detail(&parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::types::{Change, Pace, Refusal, Run};
-use crate::agent::AgentReport;
+use crate::agent::{AgentReport, ModelsUsed};
 use crate::artifact::{Found, MOST_FOUND, Total};
 use crate::audit::Event;
 use crate::clock::Timestamp;
-use crate::egress::Denials;
+use crate::egress::{Denial, Denials, Denied, Reached};
 use crate::ids::WorkerId;
 use crate::names::StepId;
 use crate::redaction::{self, Redaction};
 use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
 };
+use crate::usage::Measured;
 
 /// What has come out of a step, as whoever ran it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,12 +49,18 @@ pub struct Told {
     /// Which hosts it was kept from.
     #[serde(default)]
     pub egress_denied: Denials,
+    /// Which hosts it has reached.
+    #[serde(default)]
+    pub egress_reached: Reached,
     /// Which files of what it has left behind hold secrets.
     #[serde(default)]
     pub artifact_secrets: Vec<Found>,
     /// What its agent used.
     #[serde(default)]
     pub agent: Option<AgentReport>,
+    /// Tokens that its egress proxy has counted.
+    #[serde(default)]
+    pub models_used: ModelsUsed,
 }
 
 impl Told {
@@ -65,8 +72,10 @@ impl Told {
             out: CameOut::default(),
             redactions: Vec::new(),
             egress_denied: Denials::default(),
+            egress_reached: Reached::default(),
             artifact_secrets: Vec::new(),
             agent: None,
+            models_used: ModelsUsed::default(),
         }
     }
 
@@ -88,6 +97,32 @@ impl Told {
         };
         Self { outcome, ..self }
     }
+}
+
+/// What the trail says of hosts that a step was kept from.
+#[must_use]
+pub fn egress_events(step_id: &StepId, fence: Fence, told: Denials) -> Vec<Event> {
+    // Once more, since whoever tells may name a host twice.
+    let Denials { rows, others } = Denials::default().with(told);
+    let is_mismatch = |row: &Denial| row.reason == Denied::CredentialMismatch;
+    let (mismatches, rows): (Vec<Denial>, Vec<Denial>) = rows.into_iter().partition(is_mismatch);
+    let hosts = Denials { rows, others };
+    let mut events = Vec::new();
+    if !mismatches.is_empty() {
+        events.push(Event::EgressCredentialMismatch {
+            step_id: step_id.clone(),
+            fence,
+            rows: mismatches,
+        });
+    }
+    if !hosts.is_empty() {
+        events.push(Event::EgressDenied {
+            step_id: step_id.clone(),
+            fence,
+            hosts,
+        });
+    }
+    events
 }
 
 impl Run {
@@ -185,20 +220,23 @@ impl Run {
         }
         let redacted = self.redacted(step_id, fence, told.redactions.clone())?;
         let found = self.found_in_artifacts(step_id, fence, told.artifact_secrets.clone())?;
-        // Once more, since whoever tells may name a host twice.
-        let hosts = Denials::default().with(told.egress_denied.clone());
-        let denied = (!hosts.is_empty()).then(|| Event::EgressDenied {
+        let denied = egress_events(step_id, fence, told.egress_denied.clone());
+        let reached = &told.egress_reached;
+        let allowed = (!reached.is_empty()).then(|| Event::EgressAllowed {
             step_id: step_id.clone(),
             fence,
-            hosts,
+            hosts: reached.clone(),
         });
-        let found = redacted.into_iter().chain(found).chain(denied);
+        let found = redacted.into_iter().chain(found);
+        let found = found.chain(denied).chain(allowed);
         change.events.splice(..0, found);
         let step = self.step_mut(step_id)?;
         step.output_cut_bytes = told.out.cut_bytes;
         step.output_missing_bytes = told.out.missing_bytes;
         step.result_bytes = told.out.result_bytes;
         step.artifacts = told.out.artifacts;
+        let measured = Measured::of_told(&told.egress_reached, &told.models_used);
+        change.measured = Some((step_id.clone(), measured));
         if step.spec.agent.is_some() && told.agent.is_some() {
             step.agent.clone_from(&told.agent);
         }
@@ -413,8 +451,8 @@ impl Run {
         Ok(change)
     }
 
-    /// `Dead -> Queued`: a caller puts a dead step back, and with it the steps that were ended
-    /// because of it.
+    /// `Dead -> Queued | Waiting`: a caller puts a dead step back, and with it the steps that were
+    /// ended because of it.
     ///
     /// # Errors
     /// When the step is not dead.
@@ -428,15 +466,12 @@ impl Run {
         if !matches!(step.state, StepState::Dead { .. }) {
             return Err(Refusal::NotDead(step.state.name()));
         }
-        step.state = pace.queued(now);
         step.attempt = 1;
-        let mut change = Change {
-            ready: vec![(step_id.clone(), step.spec.pool.clone())],
-            ..Change::default()
-        };
+        let mut change = Change::default();
         change.events.push(Event::StepRetried {
             step_id: step_id.clone(),
         });
+        self.ready(step_id, &mut change, pace, now);
         let mut revived = BTreeSet::from([step_id.clone()]);
         loop {
             let next = self.steps.iter().find_map(|(id, step)| match &step.state {

@@ -31,6 +31,9 @@ pub enum InvalidGraph {
         /// What it takes.
         taken: StepId,
     },
+    /// Too many steps that need an approval.
+    #[error("{0} steps that need an approval are too many: {max} at most", max = limits::APPROVALS)]
+    TooManyApprovals(usize),
     /// Too many steps that are taken.
     #[error("step `{0}` takes too many steps: {max} at most", max = limits::TAKES)]
     TakesTooMany(StepId),
@@ -49,6 +52,11 @@ pub fn check_graph(steps: &BTreeMap<StepId, StepSpec>) -> Result<(), InvalidGrap
     }
     if steps.len() > limits::STEPS {
         return Err(InvalidGraph::TooMany(steps.len()));
+    }
+    let approvals = steps.values().filter(|spec| spec.approval.is_some());
+    let approvals = approvals.count();
+    if approvals > limits::APPROVALS {
+        return Err(InvalidGraph::TooManyApprovals(approvals));
     }
     for (step, spec) in steps {
         if let Some(need) = spec.needs.iter().find(|need| !steps.contains_key(need)) {
@@ -155,5 +163,7 @@ impl Wait<'_> {
 /// How long a step may wait by itself until it starts for the last time.
 fn own_wait(spec: &StepSpec) -> i64 {
     let attempts = i64::from(spec.max_attempts);
-    attempts * i64::from(spec.ttl_seconds) + (attempts - 1) * i64::from(spec.timeout_seconds)
+    // It is approved once, and may wait for that as long as for a claim.
+    let waits = attempts + i64::from(spec.approval.is_some());
+    waits * i64::from(spec.ttl_seconds) + (attempts - 1) * i64::from(spec.timeout_seconds)
 }

@@ -12,6 +12,7 @@
 //! changes nothing.
 
 mod abort;
+mod approval;
 mod claim;
 mod end;
 mod graph;
@@ -19,7 +20,8 @@ mod history;
 mod settle;
 mod types;
 
-pub use end::{CameOut, Told};
+pub use claim::SecretsRead;
+pub use end::{CameOut, Told, egress_events};
 pub use graph::{InvalidGraph, Waits, check_graph};
 pub use history::{Attempt, AttemptEnd, attempts};
 pub use types::{

@@ -49,11 +49,9 @@ impl Run {
                     reason,
                 });
             } else if let Some(id) = queue {
-                if let Some(step) = self.steps.get_mut(&id) {
-                    step.state = pace.queued(now);
-                    change.ready.push((id.clone(), step.spec.pool.clone()));
+                if self.ready(&id, change, pace, now) {
+                    change.events.push(Event::StepQueued { step_id: id });
                 }
-                change.events.push(Event::StepQueued { step_id: id });
             } else {
                 break;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentReport;
+use crate::approval::{Approval, Asker, Undecided};
 use crate::artifact::Total;
 use crate::audit::Event;
 use crate::cascade::Overrides;
@@ -18,6 +19,7 @@ use crate::step::{
     Executor, Failure, Fence, Handle, Hold, OutputPlace, RequeueReason, RunState, StepSpec,
     StepState,
 };
+use crate::usage::{ByModel, Measured};
 
 /// A step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +59,12 @@ pub struct Step {
     /// How much it has left behind, if it names artifacts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifacts: Option<Total>,
+    /// What its attempts that have ended used.
+    #[serde(default, skip_serializing_if = "ByModel::is_empty")]
+    pub used: ByModel,
+    /// The approval that it waits for, or has had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
 }
 
 /// What a run chose for itself, above the profiles that its project binds.
@@ -83,6 +91,9 @@ pub struct Run {
     pub run_id: RunId,
     /// The kind of work.
     pub workflow: WorkflowName,
+    /// The version of the registered workflow that it is of. Absent: its caller wrote its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_version: Option<u32>,
     /// The resolved profile that its identity steps start with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
@@ -92,6 +103,9 @@ pub struct Run {
     /// What it chose for itself, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
+    /// Who asks for the approvals that its steps need. Absent: none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asker: Option<Asker>,
     /// When it was enqueued.
     pub created_at: Timestamp,
     /// Its steps by id.
@@ -168,6 +182,8 @@ pub struct Change {
     /// claim that follows at once ends then, so the claim need not move the run's place in the
     /// index.
     pub first_look: Option<Timestamp>,
+    /// What is known of the attempt that it ends.
+    pub measured: Option<(StepId, Measured)>,
 }
 
 /// Who claims a step, and for where.
@@ -201,6 +217,9 @@ pub enum Refusal {
     /// The step is not waiting to be claimed.
     #[error("the step is not waiting to be claimed: it is {0}")]
     NotQueued(&'static str),
+    /// The worker gets no new steps.
+    #[error("the worker drains: an admin wants it to take no steps until it is resumed")]
+    Draining,
     /// The worker does not match.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
@@ -222,6 +241,12 @@ pub enum Refusal {
     /// Only dead steps are retried.
     #[error("the step is {0}; only a dead step can be retried")]
     NotDead(&'static str),
+    /// The step needs no approval.
+    #[error("the step needs no approval, or not yet")]
+    NoApproval,
+    /// A decision does not count.
+    #[error(transparent)]
+    Undecided(#[from] Undecided),
     /// Nothing of the run is left to cancel.
     #[error("the run has already ended as {0}")]
     AlreadyEnded(&'static str),
@@ -253,6 +278,27 @@ impl Pace {
 }
 
 impl Step {
+    /// A step that nothing has been done about yet.
+    fn new(spec: StepSpec) -> Self {
+        Self {
+            spec,
+            state: StepState::Blocked,
+            attempt: 1,
+            fence: Fence::default(),
+            last_holder: None,
+            lost: None,
+            output_cut_bytes: 0,
+            output: None,
+            agent: None,
+            uploads: false,
+            output_missing_bytes: 0,
+            result_bytes: None,
+            artifacts: None,
+            used: ByModel::new(),
+            approval: None,
+        }
+    }
+
     /// Whether what comes out of it is in the project's outputs. A sandbox that no worker has
     /// started puts it there itself.
     #[must_use]
@@ -267,6 +313,7 @@ impl Step {
             StepState::Queued {
                 since, resend_at, ..
             } => Some((*resend_at).min(since.plus_seconds(i64::from(self.spec.ttl_seconds)))),
+            StepState::Waiting { until } => Some(*until),
             StepState::Leased(hold) | StepState::Running(hold) => Some(hold.due),
             StepState::Aborted {
                 at,
@@ -283,7 +330,7 @@ impl Step {
 }
 
 impl Run {
-    /// A run as it is first stored: steps without needs are queued, the others blocked.
+    /// A run of steps that its caller wrote, as it is first stored.
     #[must_use]
     pub fn enqueue(
         run_id: RunId,
@@ -293,12 +340,28 @@ impl Run {
         pace: Pace,
         now: Timestamp,
     ) -> (Self, Change) {
+        Self::enqueue_version(run_id, (workflow, None), identity, steps, None, pace, now)
+    }
+
+    /// A run as it is first stored: steps without needs are queued, or wait for approval; the
+    /// others are blocked.
+    #[must_use]
+    pub fn enqueue_version(
+        run_id: RunId,
+        (workflow, workflow_version): (WorkflowName, Option<u32>),
+        identity: Option<Identity>,
+        steps: BTreeMap<StepId, StepSpec>,
+        asker: Option<Asker>,
+        pace: Pace,
+        now: Timestamp,
+    ) -> (Self, Change) {
         let mut change = Change {
             first_look: Some(now.plus_seconds(pace.lease_seconds)),
             ..Change::default()
         };
         change.events.push(Event::RunEnqueued {
             workflow: workflow.clone(),
+            workflow_version,
             steps: steps.keys().cloned().collect(),
             profiles: identity
                 .as_ref()
@@ -307,45 +370,28 @@ impl Run {
         });
         let steps = steps
             .into_iter()
-            .map(|(step_id, spec)| {
-                let state = if spec.needs.is_empty() {
-                    change.ready.push((step_id.clone(), spec.pool.clone()));
-                    pace.queued(now)
-                } else {
-                    StepState::Blocked
-                };
-                (
-                    step_id,
-                    Step {
-                        spec,
-                        state,
-                        attempt: 1,
-                        fence: Fence::default(),
-                        last_holder: None,
-                        lost: None,
-                        output_cut_bytes: 0,
-                        output: None,
-                        agent: None,
-                        uploads: false,
-                        output_missing_bytes: 0,
-                        result_bytes: None,
-                        artifacts: None,
-                    },
-                )
-            })
+            .map(|(step_id, spec)| (step_id, Step::new(spec)))
             .collect();
-        (
-            Self {
-                run_id,
-                workflow,
-                identity,
-                labels: Labels::default(),
-                chosen: None,
-                created_at: now,
-                steps,
-            },
-            change,
-        )
+        let mut run = Self {
+            run_id,
+            workflow,
+            workflow_version,
+            identity,
+            labels: Labels::default(),
+            chosen: None,
+            asker,
+            created_at: now,
+            steps,
+        };
+        let needs_none = run
+            .steps
+            .iter()
+            .filter(|(_, step)| step.spec.needs.is_empty());
+        let first: Vec<StepId> = needs_none.map(|(step_id, _)| step_id.clone()).collect();
+        for step_id in first {
+            run.ready(&step_id, &mut change, pace, now);
+        }
+        (run, change)
     }
 
     /// The run's state, derived from its steps.

@@ -2,8 +2,10 @@
 //!
 //! A task definition is registered once for each content (image, roles, secret references with
 //! their versions, size, network), never for each run; what varies by run is three ids in the
-//! task's environment. `RunTask` always carries a client token made of run, step and fence, so a
-//! launch that is tried again ends at the same task.
+//! task's environment. A step that may reach hosts has a second container, with its egress proxy:
+//! containers of a task share loopback, and neither processes, files nor environments. `RunTask`
+//! always carries a client token made of run, step and fence, so a launch that is tried again ends
+//! at the same task.
 
 pub mod names;
 mod task;
@@ -13,10 +15,12 @@ use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ecs::operation::run_task::RunTaskError;
+use aws_sdk_ecs::types::builders::ContainerDefinitionBuilder;
 use aws_sdk_ecs::types::{
-    AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride,
-    KernelCapabilities, KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver,
-    MountPoint, NetworkConfiguration, NetworkMode, Secret, Tag, Task, TaskOverride, Volume,
+    AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerCondition, ContainerDefinition,
+    ContainerDependency, ContainerOverride, KernelCapabilities, KeyValuePair, LaunchType,
+    LinuxParameters, LogConfiguration, LogDriver, MountPoint, NetworkConfiguration, NetworkMode,
+    Secret, Tag, Task, TaskOverride, Volume,
 };
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cause::chain;
@@ -33,8 +37,12 @@ use crate::words::{Remedy, remedy};
 
 pub use crate::task::{TaskChange, TaskState};
 
-/// The container's name in every task definition.
+/// The name of the step's container in every task definition.
 pub const CONTAINER: &str = "sandbox";
+/// The name of the container with the egress proxy, where there is one.
+const PROXY: &str = "egress";
+/// What makes the image's entry point a proxy.
+const AS_PROXY: &str = "--proxy";
 /// Seconds between SIGTERM and SIGKILL when a task is stopped.
 const STOP_TIMEOUT: i32 = 5;
 /// Raise it with every change to the definitions that [`Fargate`] registers. A definition of
@@ -60,6 +68,9 @@ pub struct Settings {
     pub security_groups: Vec<String>,
     /// Our API's URL, which sandboxes ask for their step.
     pub api_url: String,
+    /// Networks that are not public and that egress policies may reach all the same, separated by
+    /// commas.
+    pub egress_networks: String,
 }
 
 /// Amazon ECS on Fargate.
@@ -78,19 +89,28 @@ pub fn definition_hash(template: &Template, deployment: &str) -> String {
 
 fn hash_of(shape: u32, template: &Template, deployment: &str) -> String {
     // Not where a secret comes from: that changes nothing in what ECS does.
-    let secrets: Vec<_> = template
-        .secrets
-        .iter()
-        .map(|secret| (&secret.name, value_from(secret)))
-        .collect();
-    let content = serde_json::json!({
+    let named = |of_proxy| {
+        let secrets = secrets_of(template, of_proxy);
+        let named = secrets.map(|secret| (&secret.name, value_from(secret)));
+        named.collect::<Vec<_>>()
+    };
+    let mut content = serde_json::json!({
         "shape": shape, "image": template.image, "cpu": template.cpu, "memory_mib": template.memory_mib,
-        "secrets": secrets, "place": deployment,
+        "secrets": named(false), "place": deployment,
     });
+    if let (true, Some(content)) = (template.proxy, content.as_object_mut()) {
+        content.insert("proxy".to_owned(), serde_json::json!(named(true)));
+    }
     sha256_hex(content.to_string().as_bytes())
         .chars()
         .take(32)
         .collect()
+}
+
+/// The secrets of the step's container, or those of its proxy's. No secret is in both.
+fn secrets_of(template: &Template, of_proxy: bool) -> impl Iterator<Item = &SecretRef> {
+    let all = template.secrets.iter();
+    all.filter(move |secret| secret.delivery.at_egress().is_some() == of_proxy)
 }
 
 /// `valueFrom` of a secret: `ARN:JSON-KEY:STAGE:VERSION-ID`, with the version pinned and no stage.
@@ -148,33 +168,49 @@ impl Fargate {
         format!("arn:{partition}:iam::{account_id}:role/sealfleet/{path}")
     }
 
-    fn container(
+    /// The step's container, and the one of its proxy if it has one.
+    fn containers(
         &self,
         scope: &ProjectScope,
         template: &Template,
-    ) -> Result<ContainerDefinition, Error> {
-        let mut secrets = Vec::new();
-        for secret in &template.secrets {
-            let from = value_from(secret).ok_or_else(|| {
-                Error::Refused(format!("secret `{}` has no version to pin", secret.name))
-            })?;
-            secrets.push(
-                Secret::builder()
-                    .name(&secret.name)
-                    .value_from(from)
-                    .build()
-                    .map_err(malformed)?,
-            );
-        }
+    ) -> Result<Vec<ContainerDefinition>, Error> {
+        let step = self.container(CONTAINER, scope, template)?;
         let environment = [
             ("SEALFLEET_API_URL", self.settings.api_url.as_str()),
             ("SEALFLEET_PROJECT", scope.project().as_str()),
             // Where init signs for; `AWS_REGION` may be the step's own.
             ("SEALFLEET_REGION", self.settings.region.as_str()),
-        ]
-        .into_iter()
-        .map(|(name, value)| KeyValuePair::builder().name(name).value(value).build())
-        .collect();
+        ];
+        let step = step
+            .essential(true)
+            .set_mount_points(Some(VOLUMES.map(mount_point).into()))
+            .working_directory(WORK_DIRECTORY)
+            .set_environment(Some(environment.map(variable).into()))
+            .set_secrets(Some(injected(secrets_of(template, false))?));
+        if !template.proxy {
+            return Ok(vec![step.build()]);
+        }
+        // The step's init waits for it, and tells why it cannot begin: its end is not the task's.
+        let proxy = self.container(PROXY, scope, template)?.essential(false);
+        let networks = ("SEALFLEET_EGRESS_NETWORKS", &*self.settings.egress_networks);
+        let proxy = proxy
+            .command(AS_PROXY)
+            .environment(variable(networks))
+            .set_secrets(Some(injected(secrets_of(template, true))?));
+        let first = ContainerDependency::builder()
+            .container_name(PROXY)
+            .condition(ContainerCondition::Start);
+        let step = step.depends_on(first.build().map_err(malformed)?);
+        Ok(vec![step.build(), proxy.build()])
+    }
+
+    /// What the containers of a task have in common.
+    fn container(
+        &self,
+        name: &str,
+        scope: &ProjectScope,
+        template: &Template,
+    ) -> Result<ContainerDefinitionBuilder, Error> {
         let logs = LogConfiguration::builder()
             .log_driver(LogDriver::Awslogs)
             .options(
@@ -182,28 +218,37 @@ impl Fargate {
                 format!("/{}/{}", self.settings.name_prefix, scope.project()),
             )
             .options("awslogs-region", &self.settings.region)
-            .options("awslogs-stream-prefix", CONTAINER)
+            .options("awslogs-stream-prefix", name)
             .build()
             .map_err(malformed)?;
         Ok(ContainerDefinition::builder()
-            .name(CONTAINER)
+            .name(name)
             .image(&template.image)
-            .essential(true)
             .user(USER)
             .readonly_root_filesystem(true)
-            .set_mount_points(Some(VOLUMES.map(mount_point).into()))
-            .working_directory(WORK_DIRECTORY)
             .linux_parameters(
                 LinuxParameters::builder()
                     .capabilities(KernelCapabilities::builder().drop(DROPPED).build())
                     .build(),
             )
             .stop_timeout(STOP_TIMEOUT)
-            .set_environment(Some(environment))
-            .set_secrets(Some(secrets))
-            .log_configuration(logs)
-            .build())
+            .log_configuration(logs))
     }
+}
+
+fn variable((name, value): (&str, &str)) -> KeyValuePair {
+    KeyValuePair::builder().name(name).value(value).build()
+}
+
+fn injected<'a>(secrets: impl Iterator<Item = &'a SecretRef>) -> Result<Vec<Secret>, Error> {
+    let secret = |secret: &SecretRef| {
+        let from = value_from(secret).ok_or_else(|| {
+            Error::Refused(format!("secret `{}` has no version to pin", secret.name))
+        })?;
+        let injected = Secret::builder().name(&secret.name).value_from(from);
+        injected.build().map_err(malformed)
+    };
+    secrets.map(secret).collect()
 }
 
 #[async_trait]
@@ -221,12 +266,17 @@ impl SandboxHost for Fargate {
 
     fn template_key(&self, template: &Template) -> String {
         let Settings {
-            region, api_url, ..
+            region,
+            api_url,
+            egress_networks,
+            ..
         } = &self.settings;
-        definition_hash(
-            template,
-            &format!("{}|{region}|{api_url}", self.task_role()),
-        )
+        let mut place = format!("{}|{region}|{api_url}", self.task_role());
+        if template.proxy {
+            place.push('|');
+            place.push_str(egress_networks);
+        }
+        definition_hash(template, &place)
     }
 
     /// Registers a task definition and answers its ARN.
@@ -248,7 +298,7 @@ impl SandboxHost for Fargate {
             .execution_role_arn(self.execution_role(scope))
             .task_role_arn(self.task_role())
             .set_volumes(Some(VOLUMES.map(volume).into()))
-            .container_definitions(self.container(scope, template)?)
+            .set_container_definitions(Some(self.containers(scope, template)?))
             .send()
             .await
             .map_err(failed)?;
@@ -264,9 +314,7 @@ impl SandboxHost for Fargate {
             ("SEALFLEET_STEP", claim.step_id.to_string()),
             ("SEALFLEET_FENCE", claim.fence.to_string()),
         ];
-        let environment = ids
-            .iter()
-            .map(|(name, value)| KeyValuePair::builder().name(*name).value(value).build());
+        let environment = ids.iter().map(|(name, value)| variable((name, value)));
         let overrides = ContainerOverride::builder()
             .name(CONTAINER)
             .set_environment(Some(environment.collect()));
@@ -477,6 +525,7 @@ mod tests {
 
     fn secret(version: Option<&str>) -> SecretRef {
         SecretRef {
+            delivery: sealfleet_domain::delivery::Delivery::Env,
             name: "API_KEY".to_owned(),
             uri: "aws-sm://sealfleet/a/crm#api-key"
                 .parse()
@@ -496,6 +545,7 @@ mod tests {
             cpu: 256,
             memory_mib: 512,
             secrets: vec![secret(Some(version))],
+            proxy: false,
         }
     }
 
@@ -515,6 +565,18 @@ mod tests {
         assert_eq!(hash("v1", "p"), hash("v1", "p"));
         assert_ne!(hash("v1", "p"), hash("v2", "p"));
         assert_ne!(hash("v1", "p"), hash("v1", "q"));
+    }
+
+    #[test]
+    fn a_proxy_and_who_has_a_secret_make_another_definition() {
+        let hash = |template: &Template| definition_hash(template, "p");
+        let mut proxied = template("v1");
+        proxied.proxy = true;
+        let beside = hash(&proxied);
+        assert_ne!(beside, hash(&template("v1")));
+        let bound = r#"{"egress": {"to": [{"host": "a.example"}]}}"#;
+        proxied.secrets[0].delivery = serde_json::from_str(bound).expect("a delivery");
+        assert_ne!(beside, hash(&proxied));
     }
 
     #[test]

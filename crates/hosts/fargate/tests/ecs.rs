@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::config::retry::RetryConfig;
 use aws_sdk_ecs::config::{Credentials, SharedCredentialsProvider};
+use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{NamePrefix, ProjectScope};
@@ -61,6 +62,7 @@ impl Ecs {
             subnets: vec!["subnet-1".to_owned()],
             security_groups: vec!["sg-1".to_owned()],
             api_url: "https://api.example.com".to_owned(),
+            egress_networks: "10.20.0.0/16".to_owned(),
         };
         (ecs, Fargate::new(&config, settings))
     }
@@ -115,28 +117,89 @@ async fn launched(answer: (u16, Value)) -> Result<Launched, Error> {
     host.launch(&claim(), "definition").await
 }
 
-/// A change of the shape without a new version would not reach pools that have run before.
-#[tokio::test]
-async fn the_version_of_the_shape_stands_for_exactly_this_definition() {
+/// What is sent to register a template.
+async fn registered(template: &Template) -> Value {
     let arn = json!({ "taskDefinition": { "taskDefinitionArn": "arn" } });
     let (ecs, host) = Ecs::start([(200, arn)]).await;
-    let template = Template {
+    let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
+    assert_eq!(host.prepare(&scope, template).await.unwrap(), "arn");
+    ecs.asked().remove(0)
+}
+
+fn template() -> Template {
+    Template {
         image: "registry/sandbox@sha256:00".to_owned(),
         cpu: 256,
         memory_mib: 512,
         secrets: vec![],
+        proxy: false,
+    }
+}
+
+/// A change of the shape without a new version would not reach pools that have run before.
+#[tokio::test]
+async fn the_version_of_the_shape_stands_for_exactly_this_definition() {
+    for (more, proxy) in [("", false), ("-proxy", true)] {
+        let mut sent = registered(&Template {
+            proxy,
+            ..template()
+        })
+        .await;
+        sent["family"] = json!("FAMILY");
+        let name = format!("tests/shape-{SHAPE}{more}.json");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        let written: Value = serde_json::from_str(&written).unwrap_or_default();
+        assert_eq!(
+            sent, written,
+            "the shape has changed: raise `SHAPE`, and write what is sent to {name} of the new version: {sent:#}"
+        );
+    }
+}
+
+/// ECS gives a secret to the containers that name it.
+#[tokio::test]
+async fn no_secret_is_in_both_containers() {
+    let secret = |name: &str, delivery: Value| SecretRef {
+        name: name.to_owned(),
+        uri: "aws-sm://sealfleet/healthcare/crm#key".parse().unwrap(),
+        version: Some("v1".to_owned()),
+        arn: Some("arn:aws:secretsmanager:eu-west-1:1:secret:x-AbCdEf".to_owned()),
+        from: "crm".parse().unwrap(),
+        redact: true,
+        delivery: serde_json::from_value(delivery).unwrap(),
     };
-    let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
-    assert_eq!(host.prepare(&scope, &template).await.unwrap(), "arn");
-    let mut sent = ecs.asked().remove(0);
-    sent["family"] = json!("FAMILY");
-    let name = format!("tests/shape-{SHAPE}.json");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
-    let written = std::fs::read_to_string(path).unwrap_or_default();
-    let written: Value = serde_json::from_str(&written).unwrap_or_default();
+    let bound = json!({ "egress": { "to": [{ "host": "a.example" }] } });
+    let sent = registered(&Template {
+        secrets: vec![
+            secret("IN_ENV", json!("env")),
+            secret("IN_FILE", json!("file")),
+            secret("AT_EGRESS", bound),
+        ],
+        proxy: true,
+        ..template()
+    })
+    .await;
+    let containers = sent["containerDefinitions"].as_array().unwrap().iter();
+    let secrets: Vec<(String, Vec<String>)> = containers
+        .map(|one| {
+            let named = one["secrets"].as_array().unwrap().iter();
+            let named = named.map(|one| one["name"].as_str().unwrap().to_owned());
+            (one["name"].as_str().unwrap().to_owned(), named.collect())
+        })
+        .collect();
+    let all = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
-        sent, written,
-        "the shape has changed: raise `SHAPE`, and write what is sent to {name} of the new version: {sent:#}"
+        secrets,
+        [
+            ("sandbox".to_owned(), all(&["IN_ENV", "IN_FILE"])),
+            ("egress".to_owned(), all(&["AT_EGRESS"])),
+        ]
     );
 }
 

@@ -8,12 +8,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::{join, join_all};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::Overrides;
-use sealfleet_domain::egress::{Policy, Rule, Rules};
+use sealfleet_domain::delivery::{AtEgress, Delivery, How, Sigv4};
+use sealfleet_domain::egress::{Binding, Policy, Rule, Rules};
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::run::{
-    Executor, Fresh, Handle, Mode, Outcome, RequeueReason, Run, RunState, StepSpec,
+    Executor, Fresh, Handle, Mode, Outcome, RequeueReason, Run, RunState, SecretsRead, StepSpec,
 };
+use sealfleet_domain::usage::Sums;
+use sealfleet_domain::workload::Workload;
 use sealfleet_domain::{Owner, ProjectScope, RunId, StepId, WorkerId, limits};
 use sealfleet_ledger::store::{Condition, Item, Store, Table, Write};
 use sealfleet_ledger::{
@@ -73,7 +76,7 @@ async fn start(
         holder: Some(*holder),
         fence: claimed.fence,
         handle: Handle::new("sandbox".to_owned()),
-        resolved: &BTreeMap::new(),
+        read: &SecretsRead::default(),
         output: None,
         uploads: false,
         pace: PACE,
@@ -121,6 +124,21 @@ async fn steps_of_one_run_never_refuse_one_another() {
         }
         let run = ledger.run(&scope, run_id).await.unwrap();
         assert_eq!(run.state(), RunState::Succeeded);
+        // Each end has added to the sums, however often it was tried.
+        let ever = ("2000-01-01", "2999-12-31");
+        let used = ledger.used(&scope, ever, 10).await.unwrap().unwrap();
+        let sums = |all: Vec<Sums>| all.iter().fold(Sums::default(), |all, one| all.plus(one));
+        let summed = sums(used.into_values().collect());
+        let steps = run
+            .steps
+            .values()
+            .flat_map(|step| step.used.values().copied());
+        assert_eq!(summed, sums(steps.collect()));
+        assert_eq!(summed.attempts, count as u64);
+        assert_eq!(ledger.used(&scope, ever, 0).await.unwrap(), None);
+        let other = self::scope("finance");
+        let nothing = ledger.used(&other, ever, 10).await.unwrap().unwrap();
+        assert!(nothing.is_empty());
     }
 }
 
@@ -193,13 +211,37 @@ async fn one_worker_fills_all_its_slots_at_once() {
     assert_eq!(held.len(), limits::STEPS);
 }
 
+/// As much as one secret can be bound to.
+fn bound(number: usize) -> AtEgress {
+    let label = "b".repeat(60);
+    let path = format!("/{number:0>width$}", width = limits::EGRESS_PATH_BYTES - 1);
+    let to = (0..limits::EGRESS_BINDINGS).map(|at| Binding {
+        host: format!("{label}.{label}.{label}.{at}.example")
+            .parse()
+            .unwrap(),
+        port: 8443,
+        path: Some(path.parse().unwrap()),
+    });
+    let access_key_id = "A".repeat(128);
+    AtEgress {
+        to: to.collect(),
+        how: How::Sigv4(Sigv4 { access_key_id }),
+        prefix: "p".repeat(32),
+    }
+}
+
 /// An identity as large as profiles may make it, other than that of another number.
 fn largest(number: usize) -> Identity {
     let secret = |at: usize| {
         let name = format!("SECRET_{at:03}_{:X<48}", "");
         let path = format!("sealfleet/healthcare/{at:03}-{number:06}-");
         let room = limits::URI_BYTES - "aws-sm://".len() - "#key".len();
+        let delivery = match at < limits::EGRESS_SECRETS {
+            true => Delivery::Egress(bound(number)),
+            false => Delivery::File,
+        };
         SecretRef {
+            delivery,
             redact: true,
             name,
             uri: format!("aws-sm://{path:a<room$}#key").parse().unwrap(),
@@ -214,12 +256,24 @@ fn largest(number: usize) -> Identity {
     });
     // Each level adds rules that the others cover at the most.
     let label = "l".repeat(60);
-    let rules = (0..4 * limits::EGRESS_RULES).map(|at| Rule {
-        host: format!("{label}.{label}.{label}.{number:020}-{at:03}.example")
-            .parse()
-            .unwrap(),
-        port: 8443,
+    let rules = (0..4 * limits::EGRESS_RULES).map(|at| {
+        let host = format!("{label}.{label}.{label}.{number:020}-{at:03}.example");
+        let method = |at| format!("M{at:0>width$}", width = limits::METHOD_BYTES - 1).parse();
+        let path = format!("/{at:0>width$}", width = limits::EGRESS_PATH_BYTES - 1).parse();
+        Rule {
+            host: host.parse().unwrap(),
+            port: 8443,
+            methods: Some(
+                (0..limits::EGRESS_METHODS)
+                    .map(|at| method(at).unwrap())
+                    .collect(),
+            ),
+            paths: Some([path.unwrap()].into()),
+        }
     });
+    let audience = "a".repeat(limits::AUDIENCE_BYTES - 20);
+    let audiences =
+        (0..limits::AUDIENCES).map(|at| format!("{audience}{number:010}-{at:09}").parse().unwrap());
     Identity {
         profiles: Vec::new(),
         overrides: Overrides::default(),
@@ -227,6 +281,9 @@ fn largest(number: usize) -> Identity {
         secrets: (0..limits::SECRETS).map(secret).collect(),
         tools: None,
         egress: Some(Policy::Allow(Rules::of(rules))),
+        workload: Some(Workload {
+            audiences: audiences.collect(),
+        }),
     }
 }
 

@@ -87,6 +87,7 @@ pub fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
         max_concurrent,
         hash: None,
         enrolled_by: None,
+        draining_since: None,
         sandboxes: Default::default(),
         registered_at: ledger.now(),
     }
@@ -107,6 +108,7 @@ pub fn spec(mode: Mode) -> StepSpec {
         inputs: Default::default(),
         tty: false,
         artifacts: Vec::new(),
+        approval: None,
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,

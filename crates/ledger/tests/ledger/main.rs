@@ -7,6 +7,7 @@
 
 mod commuting;
 mod fixtures;
+mod fleet;
 mod rates;
 mod runs;
 mod sealed;

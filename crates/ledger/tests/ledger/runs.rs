@@ -13,11 +13,11 @@ use sealfleet_domain::run::{
 use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::{
     AuditFilter, Before, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger,
-    NewClaim,
+    NewClaim, RunFilter,
 };
 use sealfleet_system::SystemIds;
 
-use crate::fixtures::{self, Hand, PACE, ledger, scope, step, worker};
+use crate::fixtures::{self, Hand, PACE, ledger, ledger_alone, scope, step, worker};
 
 async fn enqueue(
     ledger: &Ledger,
@@ -200,7 +200,7 @@ async fn one_idempotency_key_is_one_run_in_any_race() {
     assert_eq!(new, 1);
     assert_eq!(
         ledger
-            .runs(&scope, None, None, 50)
+            .runs(&scope, &RunFilter::default(), None, 50)
             .await
             .unwrap()
             .items
@@ -230,7 +230,7 @@ async fn another_projects_rows_are_not_there() {
     assert!(matches!(claimed, Err(Error::NotFound)), "{claimed:?}");
     assert!(
         ledger
-            .runs(&other, None, None, 50)
+            .runs(&other, &RunFilter::default(), None, 50)
             .await
             .unwrap()
             .items
@@ -306,6 +306,53 @@ async fn the_due_index_holds_what_is_live_and_nothing_else() {
     );
 }
 
+/// A run with this id of a workflow.
+async fn enqueue_as(ledger: &Ledger, scope: &ProjectScope, run_id: RunId, workflow: &str) {
+    let (mut run, change) = fixtures::run(ledger, None);
+    run.run_id = run_id;
+    run.workflow = workflow.parse().unwrap();
+    let stored = ledger.enqueue(scope, run, &change, None, "test").await;
+    assert!(matches!(stored, Ok(Enqueued::New(_))), "{stored:?}");
+}
+
+#[tokio::test]
+async fn a_filtered_page_is_bounded_and_nothing_is_lost_between_pages() {
+    const IN_ONE_PARTITION: u128 = 130;
+    let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
+    // The last byte of an id names its partition; the first ones order the ids.
+    let id = |time: u128, partition: u128| {
+        RunId::from_uuid(uuid::Uuid::from_u128(
+            time << 80 | 7 << 76 | 8 << 60 | partition,
+        ))
+    };
+    let oldest = id(1, 1);
+    enqueue_as(&ledger, &scope, oldest, "wanted").await;
+    enqueue_as(&ledger, &scope, id(2, 0), "wanted").await;
+    for time in 0..IN_ONE_PARTITION {
+        enqueue_as(&ledger, &scope, id(3 + time, 0), "other").await;
+    }
+    let newest = id(200, 2);
+    enqueue_as(&ledger, &scope, newest, "wanted").await;
+    let filter = RunFilter {
+        workflow: Some("wanted".parse().unwrap()),
+        ..RunFilter::default()
+    };
+    let mut pages = Vec::new();
+    let mut before: Option<String> = None;
+    loop {
+        let page = ledger
+            .runs(&scope, &filter, before.as_deref(), 5)
+            .await
+            .unwrap();
+        pages.push(page.items.iter().map(|run| run.run_id).collect::<Vec<_>>());
+        before = page.more_after;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![newest], vec![id(2, 0), oldest]]);
+}
+
 #[tokio::test]
 async fn lists_page_through_everything_once() {
     let (ledger, scope) = (ledger().await, scope("healthcare"));
@@ -315,9 +362,13 @@ async fn lists_page_through_everything_once() {
     }
     let mut listed = Vec::new();
     let mut before: Option<String> = None;
+    let queued = RunFilter {
+        state: Some(RunState::Queued),
+        ..RunFilter::default()
+    };
     loop {
         let page = ledger
-            .runs(&scope, Some(RunState::Queued), before.as_deref(), 7)
+            .runs(&scope, &queued, before.as_deref(), 7)
             .await
             .unwrap();
         listed.extend(page.items.iter().map(|run| run.run_id));

@@ -7,7 +7,7 @@ use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::identity::{Identity, ProfileUse, SecretRef};
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::revocation::Revocation;
-use sealfleet_domain::run::{Executor, Failure, Fresh, Handle, RunState};
+use sealfleet_domain::run::{Executor, Failure, Fresh, Handle, RunState, SecretsRead};
 use sealfleet_domain::{Owner, ProfileName, ProjectScope, RevocationId, RunId};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, Start, StartedSandbox};
 
@@ -186,6 +186,7 @@ async fn all_keys_are_revoked_or_none_and_each_once() {
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: "A".to_owned(),
         uri: "builtin://a".parse().unwrap(),
@@ -239,7 +240,7 @@ async fn start(
     run_id: RunId,
     claimed: &Claimed,
 ) -> Result<Start, Error> {
-    let (scope, step_id, resolved) = (scope(), step(), BTreeMap::new());
+    let (scope, step_id, read) = (scope(), step(), SecretsRead::default());
     let ready = StartedSandbox {
         scope: &scope,
         run_id,
@@ -247,7 +248,7 @@ async fn start(
         holder: Some(worker.worker_id),
         fence: claimed.fence,
         handle: Handle::new("sandbox".to_owned()),
-        resolved: &resolved,
+        read: &read,
         output: None,
         uploads: false,
         pace: PACE,

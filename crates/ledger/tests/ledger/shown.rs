@@ -31,6 +31,7 @@ fn of<'a>(rows: &'a [Value], part: &str) -> Vec<&'a Value> {
 
 fn identity(version: &str) -> Identity {
     let secret = |name: &str| SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: name.to_owned(),
         uri: format!("builtin://{}", name.to_lowercase())
@@ -47,6 +48,7 @@ fn identity(version: &str) -> Identity {
         secrets: vec![secret("A"), secret("B")],
         tools: None,
         egress: None,
+        workload: None,
     }
 }
 

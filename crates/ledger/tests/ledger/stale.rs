@@ -1,12 +1,14 @@
 //! Runs are read first by a read that may be late. It decides nothing that is not true any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::fleet::Worker;
-use sealfleet_domain::run::{Executor, Fresh, Handle, Outcome, Refusal, RunState, StepState};
+use sealfleet_domain::run::{
+    Executor, Fresh, Handle, Outcome, Refusal, RunState, SecretsRead, StepState,
+};
 use sealfleet_domain::{ProjectScope, RunId};
 use sealfleet_ledger::store::{
     Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, ReadError, Rows, Store, Table,
@@ -135,7 +137,7 @@ async fn start(
         holder: Some(worker.worker_id),
         fence: claimed.fence,
         handle: Handle::new("sandbox".to_owned()),
-        resolved: &BTreeMap::new(),
+        read: &SecretsRead::default(),
         output: None,
         uploads: false,
         pace: PACE,

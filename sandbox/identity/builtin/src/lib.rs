@@ -7,13 +7,13 @@
 pub mod command;
 pub mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sealfleet_identity::{Context, IdentityBackend, IdentityError, Resolved};
+use sealfleet_identity::{Context, IdentityBackend, IdentityError, Readable, Resolved};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
@@ -46,10 +46,26 @@ pub fn open(context: Context) -> Box<dyn IdentityBackend> {
 
 #[async_trait]
 impl IdentityBackend for Builtin {
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+        let opened = self.opened.get_or_try_init(|| self.open("*")).await?;
+        let uris: BTreeSet<String> = opened.list().into_iter().map(|listed| listed.uri).collect();
+        // A store is of one project, and others do not open it.
+        let own = |name| Readable {
+            name,
+            is_foreign: false,
+        };
+        Ok(Some(uris.into_iter().map(own).collect()))
+    }
+
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         let opened = self.opened.get_or_try_init(|| self.open(name)).await?;
         let (value, version) = opened.get(name, version)?;
-        Ok(Resolved { value, version })
+        Ok(Resolved {
+            value,
+            version,
+            request_id: None,
+            leased: false,
+        })
     }
 }
 

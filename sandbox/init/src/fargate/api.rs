@@ -1,14 +1,15 @@
 //! Requests under the task role: to the control plane, and for what they need.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
@@ -19,12 +20,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use rustix::fs::{Mode, OFlags, open};
+use sealfleet_channel::{Bearer, NoToken};
 use sealfleet_domain::agent::Agent;
 use sealfleet_domain::artifact::Artifact;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::command::Word;
+use sealfleet_domain::delivery::{AtEgress, Kind};
+use sealfleet_domain::egress::{Denials, Policy};
 use sealfleet_domain::hash::{ContentHash, Hasher};
 use sealfleet_domain::inputs::{InputPlace, Inputs};
+use sealfleet_domain::workload::Audience;
 use sealfleet_domain::{Clock as _, Timestamp};
 use sealfleet_outputs::StoreError;
 use sealfleet_system::SystemClock;
@@ -34,6 +39,7 @@ use tokio::time::Instant;
 use super::bucket::OutputKey;
 use super::environment::Environment;
 use super::report::Report;
+use crate::tokens::{Issued, Source};
 
 /// How long to ask for the step while the answer may still change.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,6 +70,15 @@ pub(super) struct Step {
     /// Those of them whose values stay in output.
     #[serde(default)]
     pub(super) unredacted: Vec<String>,
+    /// Those of them that the command gets in files.
+    #[serde(default)]
+    pub(super) in_files: BTreeSet<String>,
+    /// The hosts that the command may reach, where a profile says.
+    #[serde(default)]
+    pub(super) egress: Option<Policy>,
+    /// Secrets that its egress proxy has in its place, by environment variable.
+    #[serde(default)]
+    pub(super) at_egress: BTreeMap<String, AtEgress>,
     pub(super) timeout_seconds: u32,
     #[serde(default)]
     pub(super) outputs: Option<OutputKey>,
@@ -71,6 +86,9 @@ pub(super) struct Step {
     pub(super) brings: Option<Brings>,
     #[serde(default)]
     pub(super) artifacts: Vec<Artifact>,
+    /// Who the command may have identity tokens for.
+    #[serde(default)]
+    pub(super) audiences: BTreeSet<Audience>,
 }
 
 /// A part of what has to be brought to a step.
@@ -100,15 +118,37 @@ pub(super) enum Ungot {
 }
 
 /// The claim that this task was launched for.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 struct Lease {
     project: String,
     run_id: String,
     step_id: String,
     fence: u64,
+}
+
+/// The question for the step.
+#[derive(Serialize)]
+struct StepAsked<'a> {
+    #[serde(flatten)]
+    lease: &'a Lease,
     /// How many inputs have come.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<u32>,
+    /// The strictest way in which this program delivers secrets.
+    delivery: Kind,
+    /// That it can hold the step to an egress policy.
+    egress: bool,
+}
+
+/// The answer to what was told of a step that runs.
+#[derive(Deserialize)]
+pub(super) struct Beat {
+    /// Secrets that its proxy must deliver no more.
+    #[serde(default)]
+    pub(super) revoked: BTreeSet<String>,
+    /// The denials are on record.
+    #[serde(default)]
+    pub(super) denials_recorded: bool,
 }
 
 /// Why nobody heard.
@@ -155,6 +195,17 @@ pub(super) struct Api {
     clock: SystemClock,
 }
 
+#[async_trait]
+impl Source for Arc<Api> {
+    async fn token(&mut self, audience: &Audience) -> Result<Issued, NoToken> {
+        let issued = self.identity_token(audience).await;
+        issued.map_err(|unheard| match unheard {
+            Unheard::Passing(why) => NoToken::Passing(why),
+            Unheard::Refused(why) => NoToken::Refused(why),
+        })
+    }
+}
+
 impl Api {
     pub(super) fn of(environment: &Environment) -> Result<Self, String> {
         let url = environment.needed("SEALFLEET_API_URL")?;
@@ -168,7 +219,6 @@ impl Api {
             run_id: environment.needed("SEALFLEET_RUN")?,
             step_id: environment.needed("SEALFLEET_STEP")?,
             fence,
-            from: None,
         };
         let full = environment
             .text("AWS_CONTAINER_CREDENTIALS_FULL_URI")
@@ -207,21 +257,24 @@ impl Api {
     /// Fetches the step. Retries while it is not there yet (409: its dispatch is being recorded),
     /// the server fails or the connection breaks.
     pub(super) async fn step(&self) -> Result<Step, String> {
-        let body = self.ask("step", &self.lease, PATIENCE).await?;
+        Ok(self.ask_step(None, PATIENCE).await?)
+    }
+
+    async fn ask_step(&self, from: Option<u32>, patience: Duration) -> Result<Step, Unheard> {
+        let asked = StepAsked {
+            lease: &self.lease,
+            from,
+            delivery: Kind::Egress,
+            egress: true,
+        };
+        let body = self.ask("step", &asked, patience).await?;
         serde_json::from_slice(&body)
-            .map_err(|error| format!("the step could not be read: {error}"))
+            .map_err(|error| Unheard::Refused(format!("the step could not be read: {error}")))
     }
 
     /// Asks for what has to be brought to the step after so much of it.
     pub(super) async fn brings_after(&self, had: u32) -> Result<Option<Brings>, String> {
-        let lease = Lease {
-            from: Some(had),
-            ..self.lease.clone()
-        };
-        let body = self.ask("step", &lease, PATIENCE).await?;
-        let step: Step = serde_json::from_slice(&body)
-            .map_err(|error| format!("the step could not be read: {error}"))?;
-        Ok(step.brings)
+        Ok(self.ask_step(Some(had), PATIENCE).await?.brings)
     }
 
     /// Gets content into a file without a name, which is at its beginning. It is what was meant: of
@@ -287,11 +340,53 @@ impl Api {
 
     /// Fetches a key to the step's outputs, which comes with the step.
     pub(super) async fn output_key(&self) -> Result<OutputKey, StoreError> {
-        let body = self.ask("step", &self.lease, Duration::ZERO).await?;
-        let step: Step = serde_json::from_slice(&body)
-            .map_err(|error| StoreError::Refused(format!("the step could not be read: {error}")))?;
+        let step = self.ask_step(None, Duration::ZERO).await?;
         let none = || StoreError::Passing("there are no credentials for outputs now".to_owned());
         step.outputs.ok_or_else(none)
+    }
+
+    async fn identity_token(&self, audience: &Audience) -> Result<Issued, Unheard> {
+        #[derive(Serialize)]
+        struct Ask<'a> {
+            #[serde(flatten)]
+            lease: &'a Lease,
+            audience: &'a Audience,
+        }
+        #[derive(Deserialize)]
+        struct Answer {
+            token: Bearer,
+            expires_at: Timestamp,
+        }
+        let ask = Ask {
+            lease: &self.lease,
+            audience,
+        };
+        let body = self.ask("token", &ask, Duration::ZERO).await?;
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|_| Unheard::Refused("the answer could not be read".to_owned()))?;
+        Ok(Issued {
+            token: answer.token,
+            expires_at: answer.expires_at,
+        })
+    }
+
+    /// Tells which hosts the step was kept from, and hears which of its keys are revoked. Once: the
+    /// next one comes soon.
+    pub(super) async fn heartbeat(&self, egress_denied: &Denials) -> Result<Beat, Unheard> {
+        #[derive(Serialize)]
+        struct Tell<'a> {
+            #[serde(flatten)]
+            lease: &'a Lease,
+            #[serde(skip_serializing_if = "Denials::is_empty")]
+            egress_denied: &'a Denials,
+        }
+        let tell = Tell {
+            lease: &self.lease,
+            egress_denied,
+        };
+        let body = self.ask("heartbeat", &tell, Duration::ZERO).await?;
+        serde_json::from_slice(&body)
+            .map_err(|_| Unheard::Refused("the answer could not be read".to_owned()))
     }
 
     /// Tells how the step ended.
@@ -314,7 +409,6 @@ impl Api {
             run_id,
             step_id,
             fence,
-            ..
         } = &self.lease;
         let end = End {
             project,
@@ -436,6 +530,7 @@ impl Api {
             .map_err(Unheard::Refused)?;
         let what = match route {
             "end" => "the step's end",
+            "heartbeat" => "what the step was kept from",
             _ => "the step",
         };
         answer(signed, what).await.map_err(|(_, why)| why)

@@ -15,13 +15,13 @@ use crate::supervise;
 const HOME: &str = "/workspace/home";
 
 /// Variables that the command gets, so that it can use its task role.
-const TASK_ROLE: [&str; 5] = [
+const TASK_ROLE: [&str; 3] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
 ];
+/// Variables that say where it is.
+const REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 /// Variables; their values may be secrets.
 pub(super) struct Environment(BTreeMap<String, SecretValue>);
@@ -59,9 +59,11 @@ impl Environment {
         home.to_owned()
     }
 
-    /// What the command needs to use the task role.
-    pub(super) fn task_role(&self) -> impl Iterator<Item = (String, SecretValue)> {
-        let all = TASK_ROLE.iter();
+    /// What the command is told of AWS: the region, and where the credentials of the task role are
+    /// if it can reach them.
+    pub(super) fn aws(&self, reaches_role: bool) -> impl Iterator<Item = (String, SecretValue)> {
+        let role = TASK_ROLE.iter().filter(move |_| reaches_role);
+        let all = role.chain(&REGION);
         all.filter_map(|name| Some(supervise::plain(*name, self.text(name)?)))
     }
 

@@ -3,8 +3,11 @@
 //! ECS has put the secrets' values into this process's environment under the project's execution
 //! role. This process fetches the step from the control plane with the task role's credentials: the
 //! task definition and its overrides hold ids only. The command gets the step's environment, the
-//! secrets that the step names, and the variables that it needs to use the task role; nothing else
-//! of this process's environment.
+//! secrets that the step names, in variables or in files, and the variables that it needs to use
+//! the task role; nothing else of this process's environment.
+//!
+//! A command with an egress policy is [held to it](network) by this process. If it may reach
+//! something, the task has a second container with its [proxy], the same program in another role.
 //!
 //! What the command prints goes to this process's own streams, which ECS sends to CloudWatch Logs,
 //! and to the project's outputs, where the API reads it. Both are redacted before. At the end this
@@ -13,7 +16,10 @@
 mod api;
 mod bucket;
 mod environment;
+mod heartbeat;
 mod leaving;
+mod network;
+mod proxy;
 mod report;
 
 use std::ffi::OsString;
@@ -21,8 +27,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sealfleet_channel::Egress;
 use sealfleet_domain::agent::Agent;
 use sealfleet_domain::artifact::Artifact;
+use sealfleet_domain::egress::Policy;
 use sealfleet_domain::redaction;
 use sealfleet_domain::run::{Failure as Failed, Outcome};
 use sealfleet_outputs::{MOST_BYTES, Store, Upload};
@@ -30,18 +38,33 @@ use sealfleet_outputs::{MOST_BYTES, Store, Upload};
 use self::api::{Api, Brings, Step, Ungot, Unheard};
 use self::bucket::Bucket;
 use self::environment::Environment;
+use self::heartbeat::Heartbeat;
+use self::network::Held;
 use self::report::Report;
 use crate::agent::{self, Watched};
+use crate::egress::Peer;
 use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Task};
-use crate::{Failure, UNTOLD, WORKSPACE, result};
+use crate::tokens::Tokens;
+use crate::{Failure, UNTOLD, WORKSPACE, files, result};
 
 pub(crate) use self::api::https_fault;
 
-/// Runs the step that the environment names and answers the exit code for this process.
-pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct FargateArguments {
+    /// Be the egress proxy of the task's step, in a container of its own
+    #[arg(long)]
+    proxy: bool,
+}
+
+/// Runs the step that the environment names, or its proxy, and answers the exit code for this
+/// process.
+pub async fn run(arguments: FargateArguments, environment: Vec<(OsString, OsString)>) -> i32 {
     let mut environment = Environment::new(environment);
+    if arguments.proxy {
+        return proxy::run(environment).await;
+    }
     let begun = async {
         let mut stops =
             Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
@@ -116,6 +139,12 @@ struct Work {
     upload: Arc<Upload>,
     artifacts: Vec<Artifact>,
     timeout_seconds: u32,
+    /// Its egress policy, and its proxy if it has one.
+    egress: Option<(Policy, Option<Peer>)>,
+    /// Whether the proxy delivers secrets.
+    delivers: bool,
+    /// By which the step proves itself to others.
+    tokens: Option<Tokens>,
 }
 
 impl Work {
@@ -123,6 +152,10 @@ impl Work {
     /// environment.
     async fn of(mut step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, Unready> {
         let home = own.home();
+        let held = match step.egress.take() {
+            Some(policy) => Some(Held::to(policy, step.at_egress.clone()).await?),
+            None => None,
+        };
         // First: an agent may read its prompt from one of them.
         let workspace = Path::new(WORKSPACE);
         let brought = bring(api, step.brings.take(), Workspace::new(workspace)).await?;
@@ -134,23 +167,45 @@ impl Work {
             agent.map(|agent| agent::prepare(agent, &home, Path::new(WORKSPACE), &variable));
         let agent = agent.transpose()?;
         let secrets = injected(own, step.secret_names, &step.unredacted);
-        let secrets = secrets.map_err(Unready::Secret)?;
+        let mut secrets = secrets.map_err(Unready::Secret)?;
+        let (placeholders, by_name) = network::placeholders(&step.at_egress, &step.unredacted);
+        secrets.extend(placeholders);
         let redactor = output::redactor(&secrets).map_err(Unready::Secret)?;
-        let mut environment = supervise::base_environment(&home, step.tty);
+        let mut tokens = Tokens::begin(&step.audiences, &mut Arc::clone(api)).await?;
+        if let Some(tokens) = &mut tokens {
+            tokens.redacted_by(&redactor)?;
+        }
+        let (mut mediation, mut egress, mut trusted) = (None, None, Vec::new());
+        if let Some(held) = held {
+            let policy = held.policy.clone();
+            let (of_command, mut peer) = held.begin(by_name, &secrets, &redactor).await?;
+            if let Some(peer) = &mut peer {
+                trusted = peer.trusted().await.map_err(Unready::Secret)?;
+                let variables = crate::egress::variables().into_iter();
+                trusted.extend(variables.map(|(name, value)| supervise::plain(name, value)));
+            }
+            (mediation, egress) = (Some(of_command), Some((policy, peer)));
+        }
+        let mut environment = trusted;
+        environment.extend(supervise::base_environment(&home, step.tty));
         // The image's own.
         let path = own.text("PATH");
         environment.extend(path.map(|path| supervise::plain("PATH", path)));
-        environment.extend(own.task_role());
+        environment.extend(own.aws(mediation.is_none()));
         let of_cli = agent.as_ref().map(|agent| agent.environment);
         let of_cli = of_cli.unwrap_or_default().iter();
         environment.extend(of_cli.map(|(name, value)| supervise::plain(*name, *value)));
+        let of_tokens = tokens.as_ref().map(|tokens| tokens.variables(&step.env));
+        environment.extend(of_tokens.into_iter().flatten());
         let plain = step.env.into_iter();
         environment.extend(plain.map(|(name, value)| supervise::plain(name, value)));
-        environment.extend(
-            secrets
-                .into_iter()
-                .map(|secret| (secret.name, secret.value)),
-        );
+        for secret in secrets {
+            let value = match step.in_files.contains(&secret.name) {
+                true => files::keep(&secret.name, &secret.value).map_err(Unready::Secret)?,
+                false => secret.value,
+            };
+            environment.push((secret.name, value));
+        }
         if let Some((name, _)) = environment.iter().find(|(name, value)| {
             name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0)
         }) {
@@ -176,20 +231,44 @@ impl Work {
                 tap: watched.map(|watched| watched as supervise::Tap),
                 copy: Some(Arc::new(move |stream, bytes| copied.write(stream, bytes))),
                 redactor,
+                mediation,
             },
             bucket,
             upload,
             artifacts: step.artifacts,
             timeout_seconds: step.timeout_seconds,
+            egress,
+            delivers: !step.at_egress.is_empty(),
+            tokens,
         })
     }
 
-    async fn run(self, api: &Api, stops: &mut Stops) -> i32 {
+    async fn run(self, api: &Arc<Api>, stops: &mut Stops) -> i32 {
         let redactor = self.task.redactor.clone();
-        let (end, redactions) = supervise::run(self.task, stops).await;
-        let exit_code = end.exit_code();
-        let mut report = Report::of(report::outcome(end, self.timeout_seconds));
-        report.redactions = redactions;
+        let running = supervise::run(self.task, stops);
+        let running = async {
+            match self.tokens {
+                Some(tokens) => tokens.while_runs(&mut Arc::clone(api), running).await,
+                None => running.await,
+            }
+        };
+        let mut egress = self.egress;
+        let peer = egress.as_mut().and_then(|(_, peer)| peer.as_mut());
+        let (ran, mut seen) = match peer {
+            Some(peer) => {
+                let heartbeat = Heartbeat::new(api, peer, self.delivers);
+                heartbeat.during(running).await
+            }
+            None => (running.await, Egress::default()),
+        };
+        let exit_code = ran.end.exit_code();
+        let mut report = Report::of(report::outcome(ran.end, self.timeout_seconds));
+        report.redactions = ran.redactions;
+        if let Some((policy, _)) = egress {
+            let around = network::denied(&ran.refusals, &policy, &redactor);
+            seen.denied = seen.denied.with(around);
+            report.reached(seen);
+        }
         if let Some((agent, watched)) = self.agent {
             report.ended_agent(agent::end(&watched, Path::new(WORKSPACE)), &agent);
         }

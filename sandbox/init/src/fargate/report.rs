@@ -1,8 +1,9 @@
 //! What the control plane is told of a step's end. ECS knows the exit code; this says the rest.
 
-use sealfleet_channel::{AgentEnd, StepResult};
-use sealfleet_domain::agent::{Agent, AgentReport};
+use sealfleet_channel::{AgentEnd, Egress, StepResult};
+use sealfleet_domain::agent::{Agent, AgentReport, ModelsUsed};
 use sealfleet_domain::artifact::{Found, Total};
+use sealfleet_domain::egress::{Denials, Reached};
 use sealfleet_domain::output::RESULT;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
@@ -19,6 +20,12 @@ pub(super) struct Report {
     outcome: Outcome,
     pub(super) redactions: Vec<Redaction>,
     pub(super) output_missing_bytes: u64,
+    #[serde(skip_serializing_if = "Denials::is_empty")]
+    egress_denied: Denials,
+    #[serde(skip_serializing_if = "Reached::is_empty")]
+    egress_reached: Reached,
+    #[serde(skip_serializing_if = "ModelsUsed::is_empty")]
+    models_used: ModelsUsed,
     #[serde(skip_serializing_if = "Option::is_none")]
     result_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +42,9 @@ impl Report {
             outcome,
             redactions: Vec::new(),
             output_missing_bytes: 0,
+            egress_denied: Denials::default(),
+            egress_reached: Reached::default(),
+            models_used: ModelsUsed::default(),
             result_bytes: None,
             agent: None,
             artifacts: None,
@@ -46,6 +56,13 @@ impl Report {
     pub(super) fn ended_agent(&mut self, end: AgentEnd, agent: &Agent) {
         self.outcome = end.judge(self.outcome.clone(), Some(agent));
         self.agent = Some(end.report);
+    }
+
+    /// What the step has reached, and what it was kept from.
+    pub(super) fn reached(&mut self, egress: Egress) {
+        self.egress_denied = egress.denied;
+        self.egress_reached = egress.reached;
+        self.models_used = egress.models_used;
     }
 
     /// The command has left a result: stores it. A step whose result cannot be taken fails.

@@ -21,6 +21,8 @@ pub const PULL_POOL: &str = "edge";
 pub const RUN: &str = "run_0198c0de-0000-7000-8000-00000000000a";
 /// The upload that a session puts in its place.
 pub const UPLOAD: &str = "upl_0198c0de-0000-7000-8000-00000000000a";
+/// The host of the control plane's own identity tokens.
+pub const ISSUER: &str = "issuer.example";
 /// Pool of a project on Fargate.
 pub const FARGATE_POOL: &str = "cloud";
 
@@ -30,6 +32,8 @@ pub enum Kind {
     Function,
     /// What ECS starts a project's sandboxes with.
     Execution,
+    /// What a worker's sandbox reads its project's secrets with.
+    Reader,
     /// What the code in a project's sandboxes holds.
     Sandbox,
     /// What a worker's queue credentials are made from.
@@ -226,6 +230,7 @@ impl Account {
                 .with("KmsKeyArn", json!(key))
                 .with("SecretsKmsKeyArn", json!(secrets_key))
                 .with("Project", json!(project))
+                .with("Issuer", json!(format!("https://{ISSUER}")))
                 .with("PullPool", json!(PULL_POOL))
                 .with("FargatePool", json!(FARGATE_POOL));
             account.add(&stack, Some(project))?;
@@ -326,7 +331,13 @@ impl Account {
     ) -> Result<(), String> {
         let arn = text(template.resolve(&json!({ "Fn::GetAtt": [id, "Arn"] }))?);
         let name = text(template.resolve(&json!({ "Ref": id }))?);
-        let trust = template.resolve(&properties["AssumeRolePolicyDocument"])?;
+        let trust = match template.resolve(&properties["AssumeRolePolicyDocument"])? {
+            // CloudFormation takes it as a text, too.
+            Value::String(text) => {
+                serde_json::from_str(&text).map_err(|error| error.to_string())?
+            }
+            document => document,
+        };
         if !template
             .resolve(&properties["PermissionsBoundary"])?
             .is_null()
@@ -383,6 +394,7 @@ impl Account {
             (None, _) if short == "outputs" => Kind::OUTPUTS.map(shared).concat(),
             (None, _) => vec![(Kind::Function, None)],
             (Some(_), Some((_, "execution"))) => vec![(Kind::Execution, project)],
+            (Some(_), Some((_, "reader"))) => vec![(Kind::Reader, project)],
             _ => {
                 return Err(format!(
                     "the role `{name}` is no kind of role that the matrix has a column for"
@@ -424,7 +436,8 @@ impl Account {
                     .collect(),
                 session: match (kind, project) {
                     (Kind::Queue, Some(project)) => Some(session(&self.prefix, project)?),
-                    (Kind::Function | Kind::Execution | Kind::Sandbox, _) | (_, None) => None,
+                    (Kind::Function | Kind::Execution | Kind::Reader | Kind::Sandbox, _)
+                    | (_, None) => None,
                     (kind, Some(project)) => Some(output_session(&self.prefix, project, kind)?),
                 },
                 tags,
@@ -545,6 +558,24 @@ impl Account {
     pub fn service_may_assume(role: &Role, service: &str, account: &str) -> bool {
         let request = assuming(role, account);
         role.trust.decide(&request, Some(("Service", service))) == Decision::Allowed
+    }
+
+    /// Whether `role` can be assumed by a token of the control plane for this audience, with a
+    /// subject of this project.
+    pub fn token_may_assume(role: &Role, audience: &str, project: &str) -> bool {
+        let subject = format!("project:{project}:workflow:w:run:{RUN}:step:main");
+        let provider = format!("arn:aws:iam::{ACCOUNT}:oidc-provider/{ISSUER}");
+        let claims = [("aud", audience), ("sub", &subject)];
+        let claims = claims.map(|(name, value)| (format!("{ISSUER}:{name}"), value.to_owned()));
+        ["sts:AssumeRoleWithWebIdentity", "sts:SetSourceIdentity"]
+            .iter()
+            .all(|action| {
+                let mut request = assuming(role, ACCOUNT);
+                request.action = (*action).to_owned();
+                request.context.extend(claims.clone());
+                let by = Some(("Federated", provider.as_str()));
+                role.trust.decide(&request, by) == Decision::Allowed
+            })
     }
 
     /// Whether `role` can be assumed by the principal `arn`, which holds `holder`'s policies if it

@@ -71,6 +71,9 @@ pub struct Row {
     pub functions: Answer,
     /// The execution roles' answer.
     pub execution: Answer,
+    /// The answer of the roles that workers' sandboxes read secrets with. Absent: no.
+    #[serde(default = "no")]
+    pub reader: Answer,
     /// The sandbox roles' answer.
     pub sandbox: Answer,
     /// The queue credentials' answer.
@@ -134,10 +137,10 @@ pub enum Word {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
-    /// Which roles: `functions`, `execution`, `sandbox`, `queue`, `upload`, `download`, `slot`,
-    /// `look`, `bring`, or `role NAME`.
+    /// Which roles: `functions`, `execution`, `reader`, `sandbox`, `queue`, `upload`, `download`,
+    /// `slot`, `look`, `bring`, or `role NAME`.
     pub of: String,
-    /// A service, or `function NAME`.
+    /// A service, `function NAME`, or a token.
     pub only: String,
 }
 
@@ -158,6 +161,7 @@ pub struct Port {
 pub struct Observed {
     pub functions: Answer,
     pub execution: Answer,
+    pub reader: Answer,
     pub sandbox: Answer,
     pub queue: Answer,
     pub upload: Answer,
@@ -200,6 +204,7 @@ impl Row {
         let answer = match role.kind {
             Kind::Function => &self.functions,
             Kind::Execution => &self.execution,
+            Kind::Reader => &self.reader,
             Kind::Sandbox => &self.sandbox,
             Kind::Queue => &self.queue,
             Kind::Upload => &self.upload,
@@ -221,6 +226,7 @@ impl Kind {
         match self {
             Self::Function => "functions",
             Self::Execution => "execution",
+            Self::Reader => "reader",
             Self::Sandbox => "sandbox",
             Self::Queue => "queue",
             Self::Upload => "upload",
@@ -338,6 +344,7 @@ impl Matrix {
         Ok(Observed {
             functions,
             execution: alike(Kind::Execution)?,
+            reader: alike(Kind::Reader)?,
             sandbox: alike(Kind::Sandbox)?,
             queue: alike(Kind::Queue)?,
             upload: alike(Kind::Upload)?,
@@ -668,6 +675,11 @@ impl Matrix {
                     .filter(|service| Account::service_may_assume(role, service, "999999999999"))
                     .map(|service| format!("{service} for another account")),
             );
+            for (token, audience, project) in tokens_for(role) {
+                if Account::token_may_assume(role, audience, &project) {
+                    may.insert(token.to_owned());
+                }
+            }
             if may != trusted {
                 found.push(format!(
                     "the role of `{}` may be assumed by {may:?}, and the matrix says {trusted:?}",
@@ -677,9 +689,12 @@ impl Matrix {
             // Who is trusted must also be listed by name: a pattern or a service this test does not
             // know would pass above.
             for statement in &role.trust.statements {
-                let actions: &[&str] = match role.tags.is_empty() {
-                    true => &["sts:AssumeRole"],
-                    false => &["sts:AssumeRole", "sts:TagSession"],
+                let actions: &[&str] = match (role.kind, role.tags.is_empty()) {
+                    (Kind::Reader, _) => {
+                        &["sts:AssumeRoleWithWebIdentity", "sts:SetSourceIdentity"]
+                    }
+                    (_, true) => &["sts:AssumeRole"],
+                    (_, false) => &["sts:AssumeRole", "sts:TagSession"],
                 };
                 // A role that functions assume trusts the account, on a condition about who asks.
                 let principals = match role.tags.is_empty() {
@@ -700,6 +715,35 @@ impl Matrix {
         }
         found
     }
+}
+
+/// Tokens of the control plane that somebody may try on a role: what they are, their audience, and
+/// the project of their subject.
+fn tokens_for(role: &Role) -> [(&'static str, &'static str, String); 4] {
+    let own = role.project.unwrap_or("healthcare");
+    let reads = "sealfleet.secrets";
+    [
+        (
+            "a token that reads secrets of its project",
+            reads,
+            own.to_owned(),
+        ),
+        (
+            "a token that reads secrets of another project",
+            reads,
+            format!("{own}2"),
+        ),
+        (
+            "a token that reads secrets of no project",
+            reads,
+            String::new(),
+        ),
+        (
+            "a token for another audience",
+            "sts.amazonaws.com",
+            own.to_owned(),
+        ),
+    ]
 }
 
 /// What a session's own policy leaves of an Allow of its role: the narrower of the two resources,
@@ -765,6 +809,7 @@ fn nobodys(row: &Row) -> Row {
     Row {
         functions: no(),
         execution: no(),
+        reader: no(),
         sandbox: no(),
         queue: no(),
         upload: no(),
@@ -780,6 +825,7 @@ fn compare(row: &Row, observed: &Observed) -> Vec<String> {
     [
         ("functions", &row.functions, &observed.functions),
         ("execution", &row.execution, &observed.execution),
+        ("reader", &row.reader, &observed.reader),
         ("sandbox", &row.sandbox, &observed.sandbox),
         ("queue", &row.queue, &observed.queue),
         ("upload", &row.upload, &observed.upload),
@@ -900,7 +946,7 @@ fn guard_differences(account: &Account) -> Vec<String> {
 fn invocation_differences(account: &Account) -> Vec<String> {
     let api = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{API}/*/*");
     let sandbox_api =
-        format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/*");
+        format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/");
     account
         .invocations
         .iter()
@@ -911,7 +957,10 @@ fn invocation_differences(account: &Account) -> Vec<String> {
             });
             !match invocation.principal.as_str() {
                 "apigateway.amazonaws.com" if invocation.function == "sealfleet-sandbox" => {
-                    invocation.source == api || invocation.source == sandbox_api
+                    invocation.source == api || invocation.source == format!("{sandbox_api}*")
+                }
+                "apigateway.amazonaws.com" if invocation.function == "sealfleet-identity" => {
+                    invocation.source == api || invocation.source == format!("{sandbox_api}token")
                 }
                 "apigateway.amazonaws.com" => invocation.source == api,
                 "events.amazonaws.com" => by_rule,

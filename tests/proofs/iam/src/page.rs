@@ -15,13 +15,14 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
     for section in &matrix.sections {
         let _ = writeln!(
             out,
-            "### {}\n\n| what | functions of the control plane | ECS, starting a project's sandbox | code in a project's sandbox | queue credentials of a project's worker | session of the role of outputs |\n|---|---|---|---|---|---|",
+            "### {}\n\n| what | functions of the control plane | ECS, starting a project's sandbox | a worker's sandbox, reading secrets | code in a project's sandbox | queue credentials of a project's worker | session of the role of outputs |\n|---|---|---|---|---|---|---|",
             section.title
         );
         for row in &section.rows {
             let Observed {
                 functions,
                 execution,
+                reader,
                 sandbox,
                 queue,
                 upload,
@@ -37,7 +38,7 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 .unwrap_or_default();
             let _ = writeln!(
                 out,
-                "| {}{}{why} | {} | {} | {} | {} | {} |",
+                "| {}{}{why} | {} | {} | {} | {} | {} | {} |",
                 row.what,
                 row.only.map_or("", |only| match only {
                     Only::Small => " (with a network of yours)",
@@ -45,6 +46,7 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 }),
                 cell(&functions, "own only"),
                 cell(&execution, "own project only"),
+                cell(&reader, "own project only"),
                 cell(&sandbox, "own project only"),
                 cell(&queue, "own project only"),
                 outputs(&[

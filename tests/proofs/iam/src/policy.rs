@@ -232,7 +232,7 @@ impl Statement {
             Value::Object(kinds) => {
                 let mut principals = Vec::new();
                 for (kind, names) in kinds {
-                    if !["AWS", "Service"].contains(&kind.as_str()) {
+                    if !["AWS", "Federated", "Service"].contains(&kind.as_str()) {
                         return Err(wrong(&format!(
                             "principals of the kind `{kind}` are not evaluated here"
                         )));

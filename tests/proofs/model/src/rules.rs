@@ -2,12 +2,10 @@
 //! transition follows a read is copied from the ledger (`claim.rs`, `fan_outs.rs`,
 //! `revocations.rs`), `dispatch`, `observe` and `sweep`.
 
-use std::collections::BTreeMap;
-
 use sealfleet_domain::revocation::{Revocation, Revoked, revoked};
 use sealfleet_domain::run::{
     Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Refusal, RequeueReason,
-    Run, StepState, Stopping,
+    Run, SecretsRead, StepState, Stopping,
 };
 use sealfleet_domain::{StepId, Timestamp};
 
@@ -1131,7 +1129,7 @@ fn start(
         holder,
         Fence::new(claim.fence),
         Some(handle(claim)),
-        &BTreeMap::new(),
+        &SecretsRead::default(),
     )
 }
 

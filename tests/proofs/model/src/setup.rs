@@ -366,6 +366,7 @@ impl Setup {
             inputs: Default::default(),
             tty: false,
             artifacts: Vec::new(),
+            approval: None,
             on_drift: OnDrift::Proceed,
             timeout_seconds: 60,
             max_attempts: self.attempts,
@@ -397,6 +398,7 @@ fn holder(kinds: &[Kind], number: u8) -> Worker {
         max_concurrent: 1,
         hash: None,
         enrolled_by: None,
+        draining_since: None,
         sandboxes: Default::default(),
         registered_at: NOW,
     }
@@ -420,6 +422,7 @@ fn revocation(number: u8) -> Revocation {
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        delivery: sealfleet_domain::delivery::Delivery::Env,
         redact: true,
         name: "CRM_KEY".to_owned(),
         uri: fixed("builtin://crm"),

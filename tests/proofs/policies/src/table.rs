@@ -16,9 +16,7 @@ pub fn source(answers: &Answers, hash: &str) -> String {
 use super::{{Action as A, Kind as K, Place as P}};
 
 /// SHA-256 of the policies and their schema.
-#[cfg(test)]
-pub(super) const POLICIES: &str =
-    \"{hash}\";
+pub const POLICIES: &str = \"{hash}\";
 
 /// The actions that a principal may do to a resource.
 #[rustfmt::skip]

@@ -114,6 +114,7 @@ fn boundaries_hold_even_when_everything_is_permitted() {
                 Action::ReadProfiles,
                 Action::Revoke,
                 Action::ReadAudit,
+                Action::ReadUsage,
             ] {
                 assert!(
                     !may(action) || !(operator || machine),
@@ -158,5 +159,5 @@ fn roles_are_nested() {
             .iter()
             .all(|action| of(Kind::TokenAdmin).contains(action))
     );
-    assert_eq!(of(Kind::TokenViewer).len(), 5, "viewers only read");
+    assert_eq!(of(Kind::TokenViewer).len(), 8, "viewers only read");
 }

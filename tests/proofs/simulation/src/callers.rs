@@ -1,6 +1,6 @@
-//! The turns of callers: they enqueue, cancel and retry, change profiles and what is bound, rotate
-//! secrets, revoke and lift. Operators do what is theirs, and now and then somebody asks for what
-//! is another project's.
+//! The turns of callers: they enqueue, approve, cancel and retry, change profiles and what is
+//! bound, rotate secrets, revoke and lift. Operators do what is theirs, and now and then somebody
+//! asks for what is another project's.
 
 use aws_lambda_events::http::Method;
 use sealfleet_api::http::Request;
@@ -19,18 +19,20 @@ use crate::workers;
 
 impl Director {
     pub(crate) fn caller_acts(&mut self) {
-        let (at, who, choice, revokes) = {
+        let (at, who, choice, revokes, decides) = {
             let mut world = self.stage.lock();
             (
                 world.random.position(self.projects.len()),
                 world.random.below(1000),
                 world.random.below(10),
                 world.random.chance(self.temper.revoking),
+                world.random.chance(250),
             )
         };
         match choice {
             _ if self.enqueued == 0 => self.enqueue(at),
             _ if who < self.temper.trespassing => self.trespass(),
+            _ if decides && self.decide(at) => {}
             0..=3 if who >= 900 => self.operator_acts(revokes),
             0..=5 if revokes => self.revoke(at),
             6 | 7 if revokes => self.lift(&self.admin(at)),
@@ -99,6 +101,53 @@ impl Director {
             &format!("/v1/runs/{run_id}/cancel"),
             &json!({}),
         );
+    }
+
+    /// Somebody looks at a step that waits for approval, if one does: mostly another than who
+    /// enqueued it. What they do follows when they see it.
+    fn decide(&mut self, at: usize) -> bool {
+        let project = self.name(at);
+        let (step, own) = {
+            let mut world = self.stage.lock();
+            let runs = world.judge.runs_of(project);
+            let steps = runs.flat_map(|run| run.steps.iter().map(|step| (run.run_id, step)));
+            let waiting =
+                steps.filter(|(_, (_, step))| matches!(step.state, StepState::Waiting { .. }));
+            let waiting: Vec<(RunId, StepId)> = waiting
+                .map(|(run_id, (id, _))| (run_id, id.clone()))
+                .collect();
+            (
+                world.random.pick(&waiting).cloned(),
+                world.random.chance(150),
+            )
+        };
+        let (Some((run_id, step_id)), Some(project)) = (step, self.projects.get(at)) else {
+            return false;
+        };
+        let caller = if own {
+            &project.admin
+        } else {
+            &project.approver
+        };
+        let (caller, approval) = (caller.clone(), format!("step:{run_id}:{step_id}"));
+        let path = format!("/v1/approvals/{approval}");
+        let headers = [("authorization", caller.bearer.as_str())];
+        if let Ok(request) = request(Method::GET, &path, &headers, None) {
+            let answer_to = AnswerTo::Approver { caller, approval };
+            self.begin(Invoke::Http(request), None, answer_to);
+        }
+        true
+    }
+
+    /// Somebody has seen what waits, and approves it, or denies.
+    pub(crate) fn has_seen(&mut self, caller: &Caller, approval: &str, seen: &Value) {
+        let denies = self.stage.lock().random.chance(200);
+        let body = match seen.get("review_token") {
+            None => return,
+            Some(_) if denies => json!({ "decision": "deny", "reason": "no" }),
+            Some(token) => json!({ "decision": "approve", "review_token": token }),
+        };
+        self.post(caller, &format!("/v1/approvals/{approval}/decision"), &body);
     }
 
     /// A dead step is put back; now and then somebody tries that with another one.

@@ -36,6 +36,11 @@ pub(crate) enum AnswerTo {
         request: Box<Request>,
         home: Option<&'static str>,
     },
+    /// Somebody who looks at what waits for approval.
+    Approver {
+        caller: Caller,
+        approval: String,
+    },
     /// Somebody of this project, who asked for what is another's.
     Trespasser {
         home: &'static str,
@@ -273,6 +278,7 @@ impl Director {
             }
             (Invoke::Event(task), _) => of_task(task),
             (_, AnswerTo::Caller { home, .. }) => *home,
+            (_, AnswerTo::Approver { caller, .. }) => caller.home,
             (_, AnswerTo::Trespasser { home }) => Some(home),
             (_, AnswerTo::Worker { worker, .. }) => {
                 Some(self.workers.get(*worker)?.registered.project)
@@ -394,6 +400,9 @@ impl Director {
             {
                 self.unanswered(AnswerTo::Caller { request, home });
             }
+            (AnswerTo::Approver { caller, approval }, Outcome::Http(Ok(answer))) => {
+                self.has_seen(&caller, &approval, &answer.body);
+            }
             (AnswerTo::Trespasser { home }, Outcome::Http(Ok(answer))) => {
                 let judge = &mut self.stage.lock().judge;
                 judge.wrong(format!("{home} gets what is another's: {}", answer.body));
@@ -448,7 +457,7 @@ impl Director {
 
     pub(crate) fn unanswered(&mut self, answer_to: AnswerTo) {
         match answer_to {
-            AnswerTo::Nobody | AnswerTo::Trespasser { .. } => {}
+            AnswerTo::Nobody | AnswerTo::Approver { .. } | AnswerTo::Trespasser { .. } => {}
             // The batch comes again.
             AnswerTo::Stream { .. } => self.streaming = false,
             // Lambda does not know how far it came: it comes again in two halves.

@@ -11,12 +11,14 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{AbortReason, Fence, RequeueReason, Run, Step, StepState};
 use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::usage::{self, Sums};
 use sealfleet_domain::{EventId, RunId, StepId, limits};
 use sealfleet_hosts::Template;
 use sealfleet_ledger::store::{Item, Table};
 use sealfleet_ledger::{Added, Identities, RunRow, identity_of_image};
 
 use crate::access::Access;
+use crate::approvals::Approvals;
 use crate::archive::Archive;
 use crate::ecs::{Ecs, Status, Task};
 use crate::exported;
@@ -57,6 +59,7 @@ pub struct Invariants {
     run_written: BTreeMap<RunId, u64>,
     revocations: Revocations,
     isolation: Isolation,
+    approvals: Approvals,
     access: Access,
     /// Identities that are stored, by hash.
     identities: Identities,
@@ -88,11 +91,13 @@ impl Judge for Invariants {
         self.note_identities(changed);
         let entries = self.entries(changed);
         self.revocations.told(&entries);
+        self.approvals.told(&entries);
         for entry in &entries {
             self.violations.extend(self.isolation.told(entry));
             self.note_claims(entry, moment);
         }
         self.check_idempotency(changed);
+        self.check_usage(changed);
         let mut touched = BTreeSet::new();
         for change in changed
             .iter()
@@ -107,8 +112,10 @@ impl Judge for Invariants {
                 self.check_expired(change, &entries, actor, moment);
                 touched.extend(self.lease_changed(change, moment));
             } else {
+                self.approvals.changed(change, moment.effect);
                 let in_flight = InFlight {
                     runs: &self.runs,
+                    approvals: &self.approvals,
                     isolation: &self.isolation,
                     leased: &self.leased,
                 };
@@ -128,6 +135,11 @@ impl Judge for Invariants {
         }
         for run_id in touched {
             self.check_leases(run_id);
+            let run = self.runs.get(&run_id);
+            let wrong = run.map(|run| self.approvals.check(run)).unwrap_or_default();
+            for wrong in wrong {
+                self.wrong(format!("{run_id}: {wrong}"));
+            }
         }
         for (run_id, slot, step_id) in std::mem::take(&mut self.taken_back) {
             let left = self.leases.get(&run_id).is_some_and(|leases| {
@@ -145,6 +157,11 @@ impl Judge for Invariants {
     /// A task is launched: the release of each of its secrets must be on record, in its version.
     fn launched(&mut self, tag: &ClaimTag, template: Option<&Template>, actor: Option<&Actor>) {
         self.violations.extend(self.isolation.launched(tag, actor));
+        if !self.may_go_on(tag.run_id, &tag.step_id) {
+            self.wrong(format!(
+                "a task is launched for {tag:?}, which nobody else approved"
+            ));
+        }
         let claim = (tag.run_id, tag.step_id.clone(), tag.fence);
         if !self.launched.insert(claim.clone()) {
             self.wrong(format!("another task is launched for {claim:?}"));
@@ -168,6 +185,13 @@ impl Judge for Invariants {
 
     fn sent(&mut self, queue: &str, body: &str) {
         self.violations.extend(self.isolation.sent(queue, body));
+        if let Ok(message) = serde_json::from_str::<QueueMessage>(body)
+            && !self.may_go_on(message.run_id, &message.step_id)
+        {
+            self.wrong(format!(
+                "a queue is told of a step that nobody else approved: {body}"
+            ));
+        }
     }
 }
 
@@ -410,6 +434,48 @@ impl Invariants {
 
     fn read_run(&self, item: &Item) -> Result<Run, sealfleet_ledger::Error> {
         RunRow::of_image(item)?.run(&self.identities)
+    }
+
+    /// A transaction adds to the sums of its project what the steps of its runs have used more: an
+    /// attempt for each hold that ends. So no replay and no crash counts one twice, or loses it.
+    fn check_usage(&mut self, changed: &[Changed]) {
+        let (mut ended, mut used, mut summed) = (0, Sums::default(), Sums::default());
+        for change in changed {
+            let Some(item) = &change.after else { continue };
+            if change.key.pk.contains("#USAGE#") {
+                let sums = |item: &Item| {
+                    let sum = |name: &str| number(item, name).and_then(|sum| sum.try_into().ok());
+                    Sums::of_stored(sum)
+                };
+                let before = change.before.as_deref().map(sums).unwrap_or_default();
+                summed = summed.plus(&sums(item).since(&before));
+                continue;
+            }
+            if !change.key.pk.contains("#RUNS#") {
+                continue;
+            }
+            let Ok(run) = self.read_run(item) else {
+                continue;
+            };
+            let Some(before) = self.runs.get(&run.run_id) else {
+                continue;
+            };
+            for sums in usage::added(before, &run).values() {
+                used = used.plus(sums);
+            }
+            let was_held = |id: &StepId| {
+                let was = before.steps.get(id);
+                was.is_some_and(|was| was.state.hold().is_some())
+            };
+            let is_over =
+                |(id, step): &(&StepId, &Step)| was_held(id) && step.state.hold().is_none();
+            ended += run.steps.iter().filter(is_over).count() as u64;
+        }
+        if summed != used || used.attempts != ended {
+            self.wrong(format!(
+                "{ended} attempts ended, the steps have used {used:?} more, and the sums got {summed:?}"
+            ));
+        }
     }
 
     fn run_changed(
@@ -764,6 +830,13 @@ impl Invariants {
         due.collect()
     }
 
+    /// Whether a step may be told of and launched, as far as approvals go.
+    fn may_go_on(&self, run_id: RunId, step_id: &StepId) -> bool {
+        let run = self.runs.get(&run_id);
+        let step = run.and_then(|run| run.steps.get(step_id));
+        step.is_none_or(|step| self.approvals.may_go_on(run_id, (step_id, step)))
+    }
+
     /// Whether a step waits to be claimed.
     pub fn is_queued(&self, run_id: RunId, step_id: &StepId) -> bool {
         let run = self.runs.get(&run_id);
@@ -1009,9 +1082,10 @@ fn is_of(event: &Event, wanted: &StepId) -> bool {
 
 /// The event that must tell of a move, if one must; `None` for a move that may not happen.
 fn moves(before: &StepState, after: &StepState, revived: bool) -> Option<Option<&'static str>> {
-    use StepState::{Aborted, Blocked, Dead, Failed, Leased, Queued, Running, Succeeded};
+    use StepState::{Aborted, Blocked, Dead, Failed, Leased, Queued, Running, Succeeded, Waiting};
     Some(match (before, after) {
-        (Blocked, Blocked) | (Queued { .. }, Queued { .. }) => None,
+        (Blocked, Blocked | Waiting { .. }) => None,
+        (Waiting { .. }, Waiting { .. }) | (Queued { .. }, Queued { .. }) => None,
         (Leased(before), Leased(after)) => (before.fence != after.fence).then_some("leased"),
         (Running(before), Running(after)) if before.fence == after.fence => None,
         (Succeeded { .. } | Failed { .. } | Dead { .. }, after) if before == after => None,
@@ -1027,7 +1101,7 @@ fn moves(before: &StepState, after: &StepState, revived: bool) -> Option<Option<
                 stopping: still,
             },
         ) if reason == new_reason && at == new_at && (stopping == still || still.is_none()) => None,
-        (Blocked, Queued { .. }) => Some("queued"),
+        (Blocked | Waiting { .. }, Queued { .. }) => Some("queued"),
         (Queued { .. }, Leased(_)) => Some("leased"),
         // Its profiles do not let it start: nothing was released to it.
         (Queued { .. }, Failed { .. }) => Some("failed"),
@@ -1036,8 +1110,10 @@ fn moves(before: &StepState, after: &StepState, revived: bool) -> Option<Option<
         (Leased(_) | Running(_), Failed { .. }) => Some("failed"),
         (Leased(_) | Running(_), Queued { .. }) => Some("requeued"),
         (Queued { .. } | Leased(_) | Running(_), Dead { .. }) => Some("dead"),
-        (Blocked | Queued { .. } | Leased(_) | Running(_), Aborted { .. }) => Some("aborted"),
-        (Dead { .. }, Queued { .. }) => Some("retried"),
+        (Blocked | Waiting { .. } | Queued { .. } | Leased(_) | Running(_), Aborted { .. }) => {
+            Some("aborted")
+        }
+        (Dead { .. }, Queued { .. } | Waiting { .. }) => Some("retried"),
         (
             Aborted {
                 reason: AbortReason::DependencyFailed { .. },

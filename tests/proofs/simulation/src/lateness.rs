@@ -41,6 +41,7 @@ fn due(step: &Step, until: &impl Fn(&str) -> i64) -> Option<Due> {
     let since = step.due_at()?.millis();
     let (what, since, pressing) = match &step.state {
         StepState::Queued { .. } => ("its message", since, false),
+        StepState::Waiting { .. } => ("the end of its wait for approval", since, false),
         StepState::Leased(hold) | StepState::Running(hold) => match hold.executor {
             Executor::Worker => {
                 let until = until(&format!("{}#{:04}", hold.holder, hold.slot));

@@ -9,7 +9,8 @@
 //!
 //! ```text
 //! simulation   one seed: `director` plays, `epilogue` concludes
-//! invariants   judge every effect, with `isolation`, `access`, `revocations`, `lateness`, `exported`
+//! invariants   judge every effect, with `isolation`, `access`, `approvals`, `revocations`,
+//!              `lateness`, `exported`
 //! stage        the shared world and its turns, of `tests/support/fakes`
 //! callers pull fargate   the turns of those around the handlers;  requests: what callers send
 //! workers      pull workers;  seeds: those that once failed, and playing many
@@ -33,6 +34,7 @@ pub mod stage {
 }
 
 pub mod access;
+pub mod approvals;
 pub mod callers;
 pub mod director;
 pub mod epilogue;

@@ -56,6 +56,8 @@ pub struct Registered {
 pub struct Project {
     pub name: &'static str,
     pub admin: Caller,
+    /// Another admin, who enqueues nothing.
+    pub approver: Caller,
     /// The queue of its Fargate pool.
     pub fargate: String,
     /// The queue of its pull pool.
@@ -152,10 +154,15 @@ impl Onboarding {
         self.ask(post.clone(), "/v1/projects", operator, pools(name))
             .await?;
         let admin = json!({ "project": name, "role": "admin", "expires_in_seconds": 31_000_000 });
-        let token = self
-            .ask(post.clone(), "/v1/tokens", operator, admin)
-            .await?;
-        let bearer = format!("Bearer {}", field(&token, "token")?);
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let token = self.ask(post.clone(), "/v1/tokens", operator, admin.clone());
+            tokens.push(field(&token.await?, "token")?);
+        }
+        let [token, approver] = tokens.as_slice() else {
+            return Err("no tokens".to_owned());
+        };
+        let bearer = format!("Bearer {token}");
         for profile in profiles(name) {
             self.ask(post.clone(), "/v1/profiles", &bearer, profile)
                 .await?;
@@ -175,6 +182,10 @@ impl Onboarding {
             name,
             admin: Caller {
                 bearer,
+                home: Some(name),
+            },
+            approver: Caller {
+                bearer: format!("Bearer {approver}"),
                 home: Some(name),
             },
             fargate: format!("sealfleet-{name}--fargate"),

@@ -1,4 +1,5 @@
-//! What callers of the API send: runs of one to four steps, profiles, bindings, revocations.
+//! What callers of the API send: runs of one to four steps, some to be approved, profiles,
+//! bindings, revocations.
 
 use serde_json::{Value, json};
 
@@ -38,6 +39,7 @@ fn step(random: &mut Random, project: &str, at: u64, fargate: bool) -> Value {
         "tool": tool.filter(|_| random.chance(850)),
         "command": ["true", project],
         "needs": needs,
+        "approval": random.chance(150).then_some("required"),
         "on_drift": if random.chance(250) { "refuse" } else { "proceed" },
         "timeout_seconds": 20 + random.below(100),
         "max_attempts": 1 + random.below(3),

@@ -16,6 +16,7 @@ use sealfleet_domain::run::{Run, StepState};
 use sealfleet_domain::{FanOutId, RevocationId, RunId};
 use sealfleet_ledger::store::Item;
 
+use crate::approvals::Approvals;
 use crate::invariants::Claim;
 use crate::isolation::{Isolation, owner_of};
 use crate::memory::{Changed, number};
@@ -64,6 +65,7 @@ pub struct Revocations {
 pub struct InFlight<'a> {
     pub runs: &'a BTreeMap<RunId, Run>,
     pub isolation: &'a Isolation,
+    pub approvals: &'a Approvals,
     /// The effect that wrote each claim.
     pub leased: &'a BTreeMap<Claim, u64>,
 }
@@ -178,24 +180,23 @@ impl Revocations {
             .filter(|run| owner.is_none() || owner == in_flight.isolation.of_run(run.run_id));
         let left = own
             .into_iter()
-            .find_map(|run| self.left_behind(run, &fan_out, in_flight.leased));
+            .find_map(|run| self.left_behind(run, &fan_out, in_flight));
         left.map(|left| format!("{id} is finished and {left} is live"))
     }
 
-    /// A live claim from before a fan-out's revocations that holds one of their keys.
-    fn left_behind(
-        &self,
-        run: &Run,
-        fan_out: &FanOut,
-        leased: &BTreeMap<Claim, u64>,
-    ) -> Option<String> {
-        let live = run
-            .steps
-            .iter()
-            .filter(|(_, step)| matches!(step.state, StepState::Leased(_) | StepState::Running(_)));
-        for (step_id, step) in live {
-            let claim = (run.run_id, step_id.clone(), step.fence);
-            let leased = leased.get(&claim).copied().unwrap_or_default();
+    /// A live claim, or a step that waits for approval, from before a fan-out's revocations that
+    /// holds one of their keys.
+    fn left_behind(&self, run: &Run, fan_out: &FanOut, in_flight: &InFlight<'_>) -> Option<String> {
+        for (step_id, step) in &run.steps {
+            let leased = match step.state {
+                StepState::Leased(_) | StepState::Running(_) => {
+                    let claim = (run.run_id, step_id.clone(), step.fence);
+                    in_flight.leased.get(&claim).copied()
+                }
+                StepState::Waiting { .. } => in_flight.approvals.waits_since(run.run_id, step_id),
+                _ => continue,
+            };
+            let leased = leased.unwrap_or_default();
             let Some(identity) = run.identity_of(step) else {
                 continue;
             };

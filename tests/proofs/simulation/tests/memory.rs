@@ -168,12 +168,17 @@ fn list() -> impl Strategy<Value = AttributeValue> {
 
 /// Some edits, each of another attribute.
 fn edits() -> impl Strategy<Value = Vec<(String, Edit)>> {
-    let all = (value(), list(), -4_i64..12).prop_map(|(a, more, by)| {
+    let all = (value(), list(), -4_i64..12, any::<bool>()).prop_map(|(a, more, by, adds)| {
+        let sum = if adds {
+            Edit::Add(by)
+        } else {
+            Edit::Increase(by)
+        };
         let edits = [
             ("a", Edit::Set(a)),
             ("b", Edit::Remove),
             ("list", Edit::Append(more)),
-            ("sum", Edit::Increase(by)),
+            ("sum", sum),
         ];
         edits.map(|(name, edit)| (name.to_owned(), edit)).to_vec()
     });
@@ -183,9 +188,6 @@ fn edits() -> impl Strategy<Value = Vec<(String, Edit)>> {
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         4 => (table(), item(), condition()).prop_map(|(table, item, only_if)| Write::Put { table, item, only_if }),
-        2 => (key(), -4_i64..12, proptest::option::of(0_i64..9), condition()).prop_map(
-            |(key, amount, expires_at, only_if)| Write::Add { key, attribute: "sum", amount, expires_at, only_if }
-        ),
         4 => (key(), edits(), condition())
             .prop_map(|(key, edits, only_if)| Write::Update { key, edits, only_if }),
         1 => (key(), condition()).prop_map(|(key, only_if)| Write::Delete { key, only_if }),

@@ -16,8 +16,8 @@ use sealfleet_domain::{Clock, NamePrefix};
 use sealfleet_functions::shared::auth::{Door, Oidc, WorkerDoor};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
-    revoke, runs, sandbox, sweep, trail,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, identity, observe, openapi, profile,
+    report, revoke, runs, sandbox, sweep, trail,
 };
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::store::Item;
@@ -37,6 +37,9 @@ pub const PACE: Pace = Pace {
     lease_seconds: 30,
     resend_seconds: 60,
 };
+
+/// The issuer of identity tokens.
+pub const ISSUER: &str = "https://sealfleet.example";
 
 /// Days for which uploads and outputs are kept.
 const RETENTION_DAYS: i64 = 30;
@@ -127,6 +130,7 @@ pub struct Handlers {
     enqueue: enqueue::Ports,
     export: export::Ports,
     fleet: fleet::Ports,
+    identity: identity::Ports,
     observe: observe::Ports,
     profile: profile::Ports,
     report: report::Ports,
@@ -191,6 +195,7 @@ impl Handlers {
                 ledger: of(),
                 door: WorkerDoor::new(of()),
                 access: Box::new(Ports(stage.clone())),
+                secrets: secrets(),
                 outputs: Box::new(Ports(stage.clone())),
                 inputs: Box::new(Ports(stage.clone())),
                 queues: queues(),
@@ -220,12 +225,21 @@ impl Handlers {
                 signer: Box::new(Ports(stage.clone())),
                 ledger: of(),
                 metrics: metrics("export"),
+                version: export::ocsf::Version::default(),
             },
             fleet: fleet::Ports {
                 ledger: of(),
                 door: door("fleet"),
                 queues: queues(),
                 pace: PACE,
+            },
+            identity: identity::Ports {
+                ledger: of(),
+                door: WorkerDoor::new(of()),
+                prefix: NamePrefix::default(),
+                signer: Box::new(Ports(stage.clone())),
+                issuer: ISSUER.to_owned(),
+                keys: identity::Published::default(),
             },
             observe: observe::Ports {
                 ledger: of(),
@@ -334,6 +348,7 @@ impl Handlers {
             "claim" => claim::handle(&self.claim, request).await,
             "enqueue" => enqueue::handle(&self.enqueue, request).await,
             "fleet" => fleet::handle(&self.fleet, request).await,
+            "identity" => identity::handle(&self.identity, request).await,
             "openapi" => openapi::handle(request).await,
             "profile" => profile::handle(&self.profile, request).await,
             "report" => report::handle(&self.report, request).await,

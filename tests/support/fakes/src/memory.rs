@@ -246,6 +246,7 @@ impl Tables {
                     more.is_l() && row.get(name).is_some_and(AttributeValue::is_l)
                 }
                 Edit::Increase(_) => row.get(name).is_some_and(AttributeValue::is_n),
+                Edit::Add(_) => row.get(name).is_none_or(AttributeValue::is_n),
             };
             if !fits {
                 return Err(invalid(
@@ -268,21 +269,6 @@ impl Tables {
         };
         let after = match write {
             Write::Put { item, .. } => Some(Arc::new(item)),
-            Write::Add {
-                attribute,
-                amount,
-                expires_at,
-                ..
-            } => {
-                let mut row = row();
-                let sum = number(&row, attribute)
-                    .unwrap_or_default()
-                    .saturating_add(amount);
-                let stored = |number: i64| AttributeValue::N(number.to_string());
-                row.insert(attribute.to_owned(), stored(sum));
-                row.extend(expires_at.map(|at| ("expires_at".to_owned(), stored(at))));
-                Some(Arc::new(row))
-            }
             Write::Update { edits, .. } => Some(Arc::new(edited(row(), edits))),
             Write::Delete { .. } => None,
         };
@@ -452,7 +438,7 @@ fn edited(mut row: Item, edits: Vec<(String, Edit)>) -> Item {
                 list.extend(more.as_l().cloned().unwrap_or_default());
                 row.insert(name, AttributeValue::L(list));
             }
-            Edit::Increase(by) => {
+            Edit::Increase(by) | Edit::Add(by) => {
                 let sum = number(&row, &name).unwrap_or_default().saturating_add(by);
                 row.insert(name, AttributeValue::N(sum.to_string()));
             }

@@ -12,7 +12,7 @@ use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::outputs::{OutputKey, OutputKeys, OutputObjects};
 use sealfleet_aws::queue_access::{NoKey, QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Continuations, Queues, queue_name};
-use sealfleet_aws::signing::Signer;
+use sealfleet_aws::signing::{Signer, TokenSigner};
 use sealfleet_domain::identity::Pin;
 use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::{Handle, RequeueReason};
@@ -204,6 +204,23 @@ impl<J: Judge> Queues for Ports<J> {
                     service: "SQS",
                     detail,
                 })
+            })
+            .await
+    }
+
+    async fn is_deployed(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+    ) -> Result<bool, Unavailable> {
+        self.0
+            .call("look for a queue", |world, verdict| {
+                let queue = queue_name(&NamePrefix::default(), scope, pool);
+                answered(verdict.fault).map_err(|detail| Unavailable {
+                    service: "SQS",
+                    detail,
+                })?;
+                Ok(!world.undeployed.contains(&queue))
             })
             .await
     }
@@ -664,6 +681,39 @@ impl<J: Judge> Signer for Ports<J> {
     }
 }
 
+/// A key that nobody has: its signature is the hash that was to be signed.
+#[async_trait]
+impl<J: Judge> TokenSigner for Ports<J> {
+    async fn sign(&self, sha256: [u8; 32]) -> Result<Vec<u8>, Unavailable> {
+        self.0
+            .call("sign a token", |_, verdict| {
+                s3_answer(verdict.fault).map(|()| sha256.to_vec())
+            })
+            .await
+    }
+
+    async fn public_keys(&self) -> Result<Vec<Vec<u8>>, Unavailable> {
+        self.0
+            .call("public keys", |world, verdict| {
+                world.note_effect(|| told("public keys".to_owned(), verdict.fault));
+                s3_answer(verdict.fault).map(|()| vec![public_key()])
+            })
+            .await
+    }
+}
+
+/// A DER-encoded `SubjectPublicKeyInfo` of RSA with made-up numbers.
+fn public_key() -> Vec<u8> {
+    let modulus = [&[0x02, 0x82, 0x01, 0x01, 0x00][..], &[0xa5; 256]].concat();
+    let pair = [modulus, vec![0x02, 0x03, 0x01, 0x00, 0x01]].concat();
+    let pair = [&[0x30, 0x82, 0x01, 0x0a][..], &pair].concat();
+    let bits = [&[0x03, 0x82, 0x01, 0x0f, 0x00][..], &pair].concat();
+    let algorithm = [
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
+    [&[0x30, 0x82, 0x01, 0x22][..], &algorithm, &bits].concat()
+}
+
 fn happens(fault: Option<Fault>) -> bool {
     matches!(fault, None | Some(Fault::ReplyLost))
 }
@@ -712,7 +762,7 @@ pub fn short(arn: &str) -> String {
 const fn action(write: &Write) -> &'static str {
     match write {
         Write::Put { .. } => "PutItem",
-        Write::Add { .. } | Write::Update { .. } => "UpdateItem",
+        Write::Update { .. } => "UpdateItem",
         Write::Delete { .. } => "DeleteItem",
     }
 }
@@ -733,7 +783,6 @@ fn written(writes: &[Write]) -> String {
             };
             format!("put {} {}", name("pk"), name("sk"))
         }
-        Write::Add { key, .. } => format!("add {}", place(key)),
         Write::Update { key, .. } => format!("update {}", place(key)),
         Write::Delete { key, .. } => format!("delete {}", place(key)),
     });

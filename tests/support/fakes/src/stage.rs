@@ -140,6 +140,8 @@ pub struct World<J> {
     pub tables: Tables,
     pub queues: Queues,
     pub ecs: Ecs,
+    /// Queues that are not there.
+    pub undeployed: BTreeSet<String>,
     /// The current version of each secret, by name; 1 where there is none.
     pub secrets: BTreeMap<String, u64>,
     pub judge: J,
@@ -183,6 +185,7 @@ impl<J: Judge> World<J> {
             tables,
             queues: Queues::default(),
             ecs: Ecs::default(),
+            undeployed: BTreeSet::new(),
             secrets: BTreeMap::new(),
             judge,
             audit_away: None,

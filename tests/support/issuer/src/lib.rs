@@ -1,5 +1,7 @@
 //! An OIDC issuer on the loopback interface, with keys that are made when it starts.
 
+pub mod github;
+
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -403,23 +403,56 @@ impl Aws {
         .await
     }
 
+    /// Makes a role that this policy lets others assume.
+    pub async fn create_role(&self, role: &str, trust: &Value) -> Outcome {
+        let trust = trust.to_string();
+        self.iam(&[
+            ("Action", "CreateRole"),
+            ("RoleName", role),
+            ("AssumeRolePolicyDocument", &trust),
+        ])
+        .await
+    }
+
+    /// Asks for keys of a role by a token of an OIDC issuer; a refusal is an answer.
+    pub async fn assume_by_token(&self, role_arn: &str, token: &str) -> Outcome<AwsReply> {
+        let parameters = [
+            ("Action", "AssumeRoleWithWebIdentity"),
+            ("RoleArn", role_arn),
+            ("RoleSessionName", "tests"),
+            ("WebIdentityToken", token),
+        ];
+        self.form("sts", "2011-06-15", &parameters).await
+    }
+
     async fn iam(&self, parameters: &[(&str, &str)]) -> Outcome {
+        self.form("iam", "2010-05-08", parameters)
+            .await?
+            .accepted("a role")
+            .map(|_| ())
+    }
+
+    async fn form(
+        &self,
+        service: &str,
+        version: &str,
+        parameters: &[(&str, &str)],
+    ) -> Outcome<AwsReply> {
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let url = format!("{}/", self.endpoint);
         let request = Signed {
             keys: &self.root,
-            service: "iam",
+            service,
             method: "POST",
             url,
             headers: &headers,
         };
-        let mut body = reqwest::Url::parse("http://iam/?Version=2010-05-08")?;
-        body.query_pairs_mut().extend_pairs(parameters);
+        let mut body = reqwest::Url::parse("http://aws/")?;
+        body.query_pairs_mut()
+            .append_pair("Version", version)
+            .extend_pairs(parameters);
         let body = body.query().unwrap_or_default().as_bytes().to_vec();
-        self.send(request, body)
-            .await?
-            .accepted("a role's policy")
-            .map(|_| ())
+        self.send(request, body).await
     }
 
     pub async fn buckets(&self) -> Outcome<Vec<String>> {

@@ -607,6 +607,7 @@ async fn search_answers(caller: &Caller, needle: &Needle, report: &mut Report) -
         "/v1/tokens",
         "/v1/enrolment-keys",
         "/v1/audit",
+        "/v1/usage",
     ];
     for list in lists {
         let items = caller.list(list).await?;
@@ -714,6 +715,24 @@ pub fn search_process(needle: &Needle, pid: u32, report: &mut Report) {
             }
         }
     }
+}
+
+/// The files below a directory that hold the needle.
+pub fn files_with(needle: &Needle, directory: &Path) -> Outcome<Vec<String>> {
+    let mut held = Vec::new();
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Ok(held);
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let about = std::fs::symlink_metadata(&path)?;
+        if about.is_dir() {
+            held.extend(files_with(needle, &path)?);
+        } else if about.is_file() && needle.find(&std::fs::read(&path)?).is_some() {
+            held.push(path.display().to_string());
+        }
+    }
+    Ok(held)
 }
 
 /// A line of /proc/PID/maps (proc(5)), if it is of memory that the process has written.

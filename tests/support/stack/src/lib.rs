@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod stack;
 pub mod stage;
 pub mod trail;
+pub mod upstream;
 pub mod worker;
 
 use std::fmt::Display;
@@ -38,6 +39,7 @@ pub use aws::Aws;
 pub use project::Project;
 pub use stack::Stack;
 pub use stage::Stage;
+pub use upstream::Upstream;
 pub use worker::{Claimed, Worker, WorkerProcess};
 
 /// How long an answer may take on a slow machine that does much else.

@@ -116,6 +116,24 @@ pub fn with_argument(text: &str) -> Vec<Found> {
         .collect()
 }
 
+/// These processes, and those above them up to their sandbox's init.
+pub fn up_to_init(pids: &[u32]) -> Vec<u32> {
+    let all = all();
+    let find = |pid: u32| all.iter().find(|process| process.pid == pid);
+    let mut family = Vec::new();
+    for pid in pids {
+        let mut next = find(*pid);
+        while let Some(process) = next {
+            family.push(process.pid);
+            next = match process.name.as_str() {
+                "sealfleet-init" => None,
+                _ => find(process.parent),
+            };
+        }
+    }
+    family
+}
+
 /// All descendants of a process.
 pub fn below(pid: u32) -> Vec<Found> {
     let all = all();

@@ -400,6 +400,13 @@ impl WorkerProcess {
         for (option, value) in options {
             command.extend([(*option).to_owned(), value.clone()]);
         }
+        // The stack's leases are short, and the machine may be busy.
+        if !options
+            .iter()
+            .any(|(option, _)| *option == "--heartbeat-seconds")
+        {
+            command.extend(["--heartbeat-seconds", "1"].map(str::to_owned));
+        }
         let (child, pid) = spawned(&command, &directory, &stack.parts.id)?;
         let credential = std::fs::read_to_string(&credential)?;
         Ok(Self {

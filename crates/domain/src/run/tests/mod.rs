@@ -40,6 +40,7 @@ fn spec(needs: &[&str]) -> StepSpec {
         inputs: Default::default(),
         tty: false,
         artifacts: Vec::new(),
+        approval: None,
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,
@@ -61,6 +62,7 @@ fn worker(last: char) -> Worker {
         max_concurrent: 2,
         hash: None,
         enrolled_by: None,
+        draining_since: None,
         sandboxes: Default::default(),
         registered_at: T0,
     }
@@ -88,6 +90,7 @@ const fn by(worker: &Worker) -> Claimant<'_> {
 /// What `crm` contributes: one secret for each key, at this version.
 fn identity(keys: &[&str], version: &str) -> Identity {
     let secret = |key: &&str| SecretRef {
+        delivery: crate::delivery::Delivery::Env,
         redact: true,
         name: (*key).to_owned(),
         uri: format!("builtin://{}", key.to_lowercase())
@@ -151,7 +154,7 @@ fn a_diamond_runs_in_order_and_ends_once() {
             Some(w.worker_id),
             fence,
             None,
-            &BTreeMap::new(),
+            &SecretsRead::default(),
         )
         .expect("started");
         let change = run
@@ -186,7 +189,7 @@ fn only_the_newest_fence_counts() {
     let new = claim(&mut run, "a", &w);
     let before = run.clone();
     for refused in [
-        run.start(&a, Some(w.worker_id), old, None, &BTreeMap::new()),
+        run.start(&a, Some(w.worker_id), old, None, &SecretsRead::default()),
         run.finish(&a, Some(w.worker_id), old, &Outcome::Succeeded, PACE, T0),
         run.lose(&a, old, RequeueReason::LeaseExpired, PACE, T0),
         run.attach(&a, old, Handle::new("x".to_owned()), T0),
@@ -507,7 +510,7 @@ fn a_revoked_key_in_flight_ends_the_whole_run_and_no_report_brings_it_back() {
     );
     assert_eq!((change.stop.len(), change.take_back.len()), (1, 1));
     let before = run.clone();
-    run.start(&step_id("a"), None, fence, None, &BTreeMap::new())
+    run.start(&step_id("a"), None, fence, None, &SecretsRead::default())
         .expect_err("too late");
     run.finish(&step_id("a"), None, fence, &Outcome::Succeeded, PACE, T0)
         .expect_err("too late");

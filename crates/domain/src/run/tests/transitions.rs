@@ -14,6 +14,7 @@ use crate::agent::AgentReport;
 use crate::audit::catalogue::Class;
 use crate::names::StepId;
 use crate::revocation::Revoked;
+use crate::usage::Size;
 
 /// Transitions one after another. Each pair of states is met within it.
 const DEPTH: usize = 7;
@@ -103,12 +104,22 @@ fn transitions() -> Vec<Transition> {
                 T0.plus_seconds(120),
             )
         });
+        // Noted with the handle of a sandbox, never alone.
+        add("sized", |run, id| {
+            let (fence, handle) = (run.step(id)?.fence, Handle::new("task".to_owned()));
+            let change = run.attach(id, fence, handle, T0.plus_seconds(120))?;
+            if change.quiet {
+                let (cpu, memory_mib) = (256, 512);
+                run.sized(id, Size { cpu, memory_mib })?;
+            }
+            Ok(change)
+        });
         add("start", |run, id| {
-            run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new())
+            run.start(id, None, run.step(id)?.fence, None, &SecretsRead::default())
         });
         // Noted with the report of a start, never alone.
         add("output_at", |run, id| {
-            let change = run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new())?;
+            let change = run.start(id, None, run.step(id)?.fence, None, &SecretsRead::default())?;
             if !change.events.is_empty() {
                 run.output_at(id, Some("host:/output".to_owned()), true)?;
             }
@@ -207,7 +218,7 @@ fn settled(run: &Run) -> Run {
                 step.fence = Fence::default();
             }
             StepState::Leased(hold) | StepState::Running(hold) => {
-                (hold.due, hold.handle) = (hold.since, None)
+                (hold.due, hold.handle, hold.size) = (hold.since, None, None)
             }
             _ => {}
         }

@@ -150,7 +150,7 @@ fn each_deny_is_missed() {
         "NeverReadSecretValues",
         "NeverScan",
         "NeverShortenTheArchive",
-        "NeverManageTheDigestKey",
+        "NeverManageSigningKeys",
     ];
     for sid in sids {
         if twice.contains(&sid.as_str()) {

@@ -54,7 +54,7 @@ fn a_closed_installation_denies_all_tables_to_all_but_those_that_fill_the_archiv
             }
         }
         let closed = functions(&closed).filter(|role| is_denied(role, "GetItem", "any"));
-        assert_eq!(closed.count(), 14);
+        assert_eq!(closed.count(), 15);
     }
 }
 

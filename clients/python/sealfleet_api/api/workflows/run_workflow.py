@@ -1,0 +1,251 @@
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.problem import Problem
+from ...models.run_view import RunView
+from ...models.run_workflow import RunWorkflow
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    workflow: str,
+    *,
+    body: RunWorkflow,
+    idempotency_key: str | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if not isinstance(idempotency_key, Unset):
+        headers["Idempotency-Key"] = idempotency_key
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/v1/workflows/{workflow}/runs".format(
+            workflow=quote(str(workflow), safe=""),
+        ),
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Problem | RunView | None:
+    if response.status_code == 200:
+        response_200 = RunView.from_dict(response.json())
+
+        return response_200
+
+    if response.status_code == 201:
+        response_201 = RunView.from_dict(response.json())
+
+        return response_201
+
+    if response.status_code == 400:
+        response_400 = Problem.from_dict(response.json())
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = Problem.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = Problem.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = Problem.from_dict(response.json())
+
+        return response_404
+
+    if response.status_code == 409:
+        response_409 = Problem.from_dict(response.json())
+
+        return response_409
+
+    if response.status_code == 413:
+        response_413 = Problem.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 422:
+        response_422 = Problem.from_dict(response.json())
+
+        return response_422
+
+    if response.status_code == 429:
+        response_429 = Problem.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 500:
+        response_500 = Problem.from_dict(response.json())
+
+        return response_500
+
+    if response.status_code == 503:
+        response_503 = Problem.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[Problem | RunView]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    workflow: str,
+    *,
+    client: AuthenticatedClient,
+    body: RunWorkflow,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[Problem | RunView]:
+    """Enqueues a run of a registered workflow with these parameters. Retrying with the same idempotency
+    key never creates a second run.
+
+    Args:
+        workflow (str): The name of a workflow: the kind of work that a run does.
+        idempotency_key (str | Unset):
+        body (RunWorkflow): A run of a registered workflow.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[Problem | RunView]
+    """
+
+    kwargs = _get_kwargs(
+        workflow=workflow,
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    workflow: str,
+    *,
+    client: AuthenticatedClient,
+    body: RunWorkflow,
+    idempotency_key: str | Unset = UNSET,
+) -> Problem | RunView | None:
+    """Enqueues a run of a registered workflow with these parameters. Retrying with the same idempotency
+    key never creates a second run.
+
+    Args:
+        workflow (str): The name of a workflow: the kind of work that a run does.
+        idempotency_key (str | Unset):
+        body (RunWorkflow): A run of a registered workflow.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Problem | RunView
+    """
+
+    return sync_detailed(
+        workflow=workflow,
+        client=client,
+        body=body,
+        idempotency_key=idempotency_key,
+    ).parsed
+
+
+async def asyncio_detailed(
+    workflow: str,
+    *,
+    client: AuthenticatedClient,
+    body: RunWorkflow,
+    idempotency_key: str | Unset = UNSET,
+) -> Response[Problem | RunView]:
+    """Enqueues a run of a registered workflow with these parameters. Retrying with the same idempotency
+    key never creates a second run.
+
+    Args:
+        workflow (str): The name of a workflow: the kind of work that a run does.
+        idempotency_key (str | Unset):
+        body (RunWorkflow): A run of a registered workflow.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[Problem | RunView]
+    """
+
+    kwargs = _get_kwargs(
+        workflow=workflow,
+        body=body,
+        idempotency_key=idempotency_key,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    workflow: str,
+    *,
+    client: AuthenticatedClient,
+    body: RunWorkflow,
+    idempotency_key: str | Unset = UNSET,
+) -> Problem | RunView | None:
+    """Enqueues a run of a registered workflow with these parameters. Retrying with the same idempotency
+    key never creates a second run.
+
+    Args:
+        workflow (str): The name of a workflow: the kind of work that a run does.
+        idempotency_key (str | Unset):
+        body (RunWorkflow): A run of a registered workflow.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Problem | RunView
+    """
+
+    return (
+        await asyncio_detailed(
+            workflow=workflow,
+            client=client,
+            body=body,
+            idempotency_key=idempotency_key,
+        )
+    ).parsed

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+T = TypeVar("T", bound="EgressTraffic")
+
+
+@_attrs_define
+class EgressTraffic:
+    """Connections, and the bytes that went over them.
+
+    Attributes:
+        connections (int):
+        received (int): Bytes from the host to the step.
+        sent (int): Bytes from the step to the host.
+    """
+
+    connections: int
+    received: int
+    sent: int
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        connections = self.connections
+
+        received = self.received
+
+        sent = self.sent
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "connections": connections,
+                "received": received,
+                "sent": sent,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        d = dict(src_dict)
+        connections = d.pop("connections")
+
+        received = d.pop("received")
+
+        sent = d.pop("sent")
+
+        egress_traffic = cls(
+            connections=connections,
+            received=received,
+            sent=sent,
+        )
+
+        egress_traffic.additional_properties = d
+        return egress_traffic
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties

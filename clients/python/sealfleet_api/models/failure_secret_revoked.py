@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import (
+    Any,
+    Literal,
+    Self,
+    TypeVar,
+    cast,
+)
+
+from attrs import define as _attrs_define
+from attrs import field as _attrs_field
+
+T = TypeVar("T", bound="FailureSecretRevoked")
+
+
+@_attrs_define
+class FailureSecretRevoked:
+    """A secret that it would see is revoked.
+
+    Attributes:
+        detail (str): Which one and by what; names only.
+        kind (Literal['secret_revoked']):
+    """
+
+    detail: str
+    kind: Literal["secret_revoked"]
+    additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        detail = self.detail
+
+        kind = self.kind
+
+        field_dict: dict[str, Any] = {}
+        field_dict.update(self.additional_properties)
+        field_dict.update(
+            {
+                "detail": detail,
+                "kind": kind,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        d = dict(src_dict)
+        detail = d.pop("detail")
+
+        kind = cast(Literal["secret_revoked"], d.pop("kind"))
+        if kind != "secret_revoked":
+            raise ValueError(f"kind must match const 'secret_revoked', got '{kind}'")
+
+        failure_secret_revoked = cls(
+            detail=detail,
+            kind=kind,
+        )
+
+        failure_secret_revoked.additional_properties = d
+        return failure_secret_revoked
+
+    @property
+    def additional_keys(self) -> list[str]:
+        return list(self.additional_properties.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        return self.additional_properties[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.additional_properties[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self.additional_properties[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.additional_properties
