@@ -12,7 +12,6 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::inputs::Uploads;
 use sealfleet_aws::queues::Queues;
-use sealfleet_domain::approval::Asker;
 use sealfleet_domain::fleet::Project;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Chosen, Pace, Run};
@@ -104,9 +103,9 @@ async fn enqueue(
     };
     uploads::check(ports, &caller.scope, &steps, None).await?;
     let asks = steps.values().any(|step| step.approval.is_some());
-    let asker = asks.then(|| Asker {
-        actor: caller.actor.clone(),
-        approvers: project.governance.approvers,
+    let asker = asks.then(|| {
+        let (actor, login) = (caller.actor.clone(), caller.login.clone());
+        project.governance.asker(actor, login)
     });
     let now = ports.ledger.now();
     let run_id = RunId::new(ports.ledger.ids(), now);

@@ -83,6 +83,7 @@ pub(super) async fn decide(
     let decision = Decision {
         verdict: said.decision,
         by: caller.actor.clone(),
+        login: caller.login,
         reason: said.reason.map(|reason| (*reason).into()),
         at: ledger.now(),
     };
@@ -152,6 +153,7 @@ pub(super) async fn govern(ports: &Ports, caller: ProjectCaller, request: &Reque
     let SetGovernance {
         require_registered_workflows,
         approvers,
+        logins_only,
     } = request.json()?;
     if !(1..=limits::APPROVERS).contains(&approvers) {
         let detail = format!("use a number from 1 to {}", limits::APPROVERS);
@@ -160,6 +162,7 @@ pub(super) async fn govern(ports: &Ports, caller: ProjectCaller, request: &Reque
     let governance = Governance {
         require_registered_workflows,
         approvers,
+        logins_only,
     };
     let ProjectCaller { scope, actor, .. } = &caller;
     let project = ports.ledger.set_governance(scope, governance, actor);

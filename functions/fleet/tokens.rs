@@ -39,6 +39,7 @@ pub(super) async fn create(ports: &Ports, caller: Authenticated, request: &Reque
             &home(&caller),
             new.role,
             new.note.map(String::from),
+            caller.login.clone(),
             expires_at,
             &caller.actor,
         )

@@ -304,6 +304,7 @@ async fn decide(ports: &Ports, caller: ProjectCaller, id: WorkerId, verdict: Ver
     let decision = Decision {
         verdict,
         by: caller.actor,
+        login: caller.login,
         reason: (verdict == Verdict::Deny).then(|| "rejected".into()),
         at: ledger.now(),
     };

@@ -32,9 +32,9 @@ pub(super) async fn register(ports: &Ports, caller: ProjectCaller, request: &Req
     }
     let definition = checked(&name, definition, &project, !levels.is_empty())
         .map_err(|fault| below("definition", fault.into()))?;
-    let approvers = project.governance.approvers;
+    let asker = project.governance.asker(caller.actor, caller.login);
     let registered = ledger
-        .register_workflow(scope, &name, &definition, approvers, &caller.actor)
+        .register_workflow(scope, &name, &definition, &asker)
         .await?;
     match registered {
         Registered::New(version) => Answer::json(201, &views::workflow_version(version)),

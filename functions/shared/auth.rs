@@ -323,6 +323,8 @@ pub struct ProjectCaller {
     pub scope: ProjectScope,
     /// The caller's name in the audit trail.
     pub actor: String,
+    /// The login behind the caller, by the same name.
+    pub login: Option<String>,
     _admitted: Admitted,
 }
 
@@ -440,6 +442,7 @@ impl Authenticated {
     fn in_project(self, project: ProjectId) -> Result<ProjectCaller, Fault> {
         authorise(&self.principal, self.action, Resource::Project(&project))?;
         let actor = self.principal.actor();
+        let login = self.principal.login();
         let scope = match self.principal {
             Principal::Operator(operator) => ProjectScope::entered_by(&operator, project),
             other => other.scope().cloned().ok_or_else(Problem::not_found)?,
@@ -447,6 +450,7 @@ impl Authenticated {
         Ok(ProjectCaller {
             scope,
             actor,
+            login,
             _admitted: Admitted,
         })
     }
@@ -604,6 +608,7 @@ impl KeyHolder {
         authorise(&principal, self.action, Resource::Project(scope.project()))?;
         let caller = ProjectCaller {
             actor: principal.actor(),
+            login: principal.login(),
             scope,
             _admitted: Admitted,
         };

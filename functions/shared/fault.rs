@@ -253,6 +253,7 @@ impl From<Undecided> for Fault {
     fn from(error: Undecided) -> Self {
         let code = match &error {
             Undecided::Own => Code::OwnApproval,
+            Undecided::NoLogin => Code::LoginRequired,
             Undecided::Stale => Code::StaleReview,
             Undecided::Over { .. } => Code::AlreadyDecided,
             Undecided::NoReason => return Self(Problem::invalid("reason", error.to_string())),

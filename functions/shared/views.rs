@@ -334,6 +334,7 @@ pub fn token(token: Token) -> TokenView {
         token_id: token.token_id,
         role: token.role,
         note: token.note,
+        login: token.login,
         created_at: token.created_at,
         expires_at: token.expires_at,
         revoked_at: token.revoked_at,

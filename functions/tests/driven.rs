@@ -109,7 +109,14 @@ impl Driven {
         let handlers = Arc::new(Handlers::new(&stage, seed));
         let expires = handlers.ledger.now().plus_seconds(30 * 24 * 3600);
         let operator = ledger(&stage, seed + 1_000_000)
-            .create_token(&Home::Operators, Role::Operator, None, expires, "test")
+            .create_token(
+                &Home::Operators,
+                Role::Operator,
+                None,
+                None,
+                expires,
+                "test",
+            )
             .await
             .unwrap()
             .1;

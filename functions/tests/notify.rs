@@ -185,6 +185,7 @@ async fn a_request_for_approval_and_its_end_are_told_once_each() {
         let decision = Decision {
             verdict: Verdict::Approve,
             by: by.to_owned(),
+            login: None,
             reason: Some("words of theirs".into()),
             at: world.ledger.now(),
         };

@@ -123,7 +123,9 @@ impl World {
         let steps = BTreeMap::from([(step.parse().unwrap(), spec)]);
         let asker = Asker {
             actor: "test".to_owned(),
+            login: None,
             approvers: 2,
+            logins_only: false,
         };
         let (run, change) = Run::enqueue_version(run_id, of, None, steps, Some(asker), PACE, now);
         let scope = scope();

@@ -279,7 +279,7 @@ impl World {
         let until = self.ledger.now().plus_seconds(seconds);
         let (token, text) = self
             .ledger
-            .create_token(&home, role, None, until, "test")
+            .create_token(&home, role, None, None, until, "test")
             .await
             .unwrap();
         (token.token_id, text)
@@ -319,6 +319,7 @@ impl World {
             let decision = Decision {
                 verdict,
                 by: "test".to_owned(),
+                login: None,
                 reason: Some("test".into()),
                 at: self.ledger.now(),
             };

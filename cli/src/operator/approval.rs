@@ -59,6 +59,9 @@ pub enum Command {
         /// How many must approve a request
         #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=i64::from(limits::APPROVERS)))]
         approvers: Option<u32>,
+        /// Whether only people who have logged in at an issuer decide, and no tokens
+        #[arg(long, value_name = "true|false")]
+        logins_only: Option<bool>,
     },
 }
 
@@ -86,12 +89,14 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         Command::SetRules {
             require_registered_workflows,
             approvers,
+            logins_only,
         } => {
             let now = client.get_governance().await?;
             let rules = SetGovernance {
                 require_registered_workflows: require_registered_workflows
                     .unwrap_or(now.require_registered_workflows),
                 approvers: approvers.unwrap_or(now.approvers),
+                logins_only: logins_only.unwrap_or(now.logins_only),
             };
             let rules = client.put_governance(&rules).await?;
             return answer(output, &rules, || rules_text(rules));
@@ -140,21 +145,30 @@ fn text(approval: &Approval) -> String {
         ("approval", approval.approval.to_string()),
         ("state", word(&approval.state)),
         ("requested", moment(approval.requested_at)),
-        ("by", approval.requested_by.clone()),
+        ("by", who(&approval.requested_by, approval.login.as_deref())),
         ("approvers", approval.approvers.to_string()),
+        ("logins only", approval.logins_only.to_string()),
     ]);
     for decision in &approval.decisions {
         let reason = decision.reason.as_ref().map(|reason| reason.as_str());
         let said = format!(
             "{} by {}  {}  {}",
             word(&decision.verdict),
-            decision.by,
+            who(&decision.by, decision.login.as_deref()),
             moment(decision.at),
             reason.unwrap_or_default()
         );
         text += &lines([("decision", said)]);
     }
     text
+}
+
+/// A caller, and the login behind it.
+fn who(actor: &str, login: Option<&str>) -> String {
+    match login {
+        Some(login) if login != actor => format!("{actor} of {login}"),
+        _ => actor.to_owned(),
+    }
 }
 
 fn shown(view: &ApprovalView) -> String {
@@ -184,5 +198,6 @@ fn rules_text(rules: Governance) -> String {
             rules.require_registered_workflows.to_string(),
         ),
         ("approvers", rules.approvers.to_string()),
+        ("logins only", rules.logins_only.to_string()),
     ])
 }

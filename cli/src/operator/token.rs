@@ -206,6 +206,7 @@ async fn bootstrap(
             &Home::Operators,
             Role::Operator,
             note.map(String::from),
+            None,
             expires_at,
             BOOTSTRAP,
         )
@@ -215,6 +216,7 @@ async fn bootstrap(
         token_id: row.token_id,
         role: row.role,
         note: row.note,
+        login: row.login,
         created_at: row.created_at,
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,

@@ -28,12 +28,27 @@ export function Inbox({ query }: { query: URLSearchParams }): JSX.Element {
         columns={[
           { name: "What", of: (approval) => <Link path={["inbox", approval.approval]}>{approval.approval}</Link> },
           { name: "State", of: (approval) => <Badge of={approval.state} /> },
-          { name: "Asked by", of: (approval) => <Code>{approval.requested_by}</Code> },
+          { name: "Asked by", of: (approval) => <Who actor={approval.requested_by} login={approval.login} /> },
           { name: "When", of: (approval) => <When time={approval.requested_at} /> },
           { name: "Approvals", of: (approval) => `${approved(approval)} of ${approval.approvers}` },
         ]}
       />
     </View>
+  );
+}
+
+/** A caller, and the login behind it. */
+function Who({ actor, login }: { actor: string; login?: string | undefined }): JSX.Element {
+  return (
+    <>
+      <Code>{actor}</Code>
+      {login !== undefined && login !== actor && (
+        <>
+          {" of "}
+          <Code>{login}</Code>
+        </>
+      )}
+    </>
   );
 }
 
@@ -54,9 +69,9 @@ export function ApprovalView({ id }: { id: string }): JSX.Element {
           <Facts
             of={[
               ["State", <Badge of={view.state} />],
-              ["Asked by", <Code>{view.requested_by}</Code>],
+              ["Asked by", <Who actor={view.requested_by} login={view.login} />],
               ["When", <When time={view.requested_at} />],
-              ["Approvals", `${approved(view)} of ${view.approvers}`],
+              ["Approvals", `${approved(view)} of ${view.approvers}${view.logins_only ? ", of logins only" : ""}`],
               ["Decide by", view.decide_by && <When time={view.decide_by} />],
               ["Request", <Code>{view.request}</Code>],
             ]}
@@ -69,7 +84,7 @@ export function ApprovalView({ id }: { id: string }): JSX.Element {
               id={(one) => `${one.by} ${one.at}`}
               empty="Nobody has decided yet."
               columns={[
-                { name: "By", of: (one) => <Code>{one.by}</Code> },
+                { name: "By", of: (one) => <Who actor={one.by} login={one.login} /> },
                 { name: "Decision", of: (one) => <Badge of={one.verdict} tone={one.verdict === "approve" ? "good" : "bad"} /> },
                 { name: "When", of: (one) => <When time={one.at} /> },
                 { name: "Reason", of: (one) => one.reason ?? "–" },

@@ -100,6 +100,7 @@ function TokensOf({ project, named = false }: { project: string; named?: boolean
     { name: "Token", of: (token) => <Code>{token.token_id}</Code> },
     { name: "Role", of: (token) => token.role },
     { name: "Note", of: (token) => token.note ?? "–" },
+    { name: "Of login", of: (token) => (token.login ? <Code>{token.login}</Code> : "–") },
     { name: "State", of: (token) => <Badge {...stateOf(token)} /> },
     { name: "Created", of: (token) => <When time={token.created_at} /> },
     { name: "Expires", of: (token) => <When time={token.expires_at} /> },

@@ -20,6 +20,7 @@ export function Workflows(): JSX.Element {
         <p>
           {rules.data.require_registered_workflows ? "Callers of this project run registered workflows only. " : "Callers of this project may also write steps of their own. "}
           {rules.data.approvers === 1 ? "One other person approves a version." : `${rules.data.approvers} other people approve a version.`}
+          {rules.data.logins_only && " Only logins decide, and no tokens."}
         </p>
       )}
       <Pages<Workflow>

@@ -629,7 +629,7 @@ operations! {
     )
         .does("Approves a pending worker.")
         .gives::<WorkerView>(200, "The approved worker.")
-        .refuses(&[Code::Conflict, Code::ProjectClosed]);
+        .refuses(&[Code::Conflict, Code::LoginRequired, Code::ProjectClosed]);
     REJECT_WORKER (WorkerId,) = Operation::new(
         "reject_worker",
         ("POST", "/v1/workers/{worker_id}/reject"),
@@ -638,7 +638,7 @@ operations! {
     )
         .does("Rejects a pending worker.")
         .gives::<WorkerView>(200, "The rejected worker.")
-        .refuses(&[Code::Conflict]);
+        .refuses(&[Code::Conflict, Code::LoginRequired]);
     REVOKE_WORKER (WorkerId,) = Operation::new(
         "revoke_worker",
         ("POST", "/v1/workers/{worker_id}/revoke"),
@@ -916,6 +916,7 @@ operations! {
         .gives::<Approval>(200, "The approval.")
         .refuses(&[
             Code::OwnApproval,
+            Code::LoginRequired,
             Code::StaleReview,
             Code::AlreadyDecided,
             Code::ProjectClosed,
@@ -927,7 +928,7 @@ operations! {
         "fleet",
         may(Action::ReadApprovals),
     )
-        .does("Returns what callers of the project may run, and how many must approve.")
+        .does("Returns what callers of the project may run, how many must approve, and whether only logins do.")
         .gives::<Governance>(200, "What holds now.")
         .refuses(&[Code::NotFound]);
     PUT_GOVERNANCE () = Operation::new(
@@ -936,10 +937,10 @@ operations! {
         "fleet",
         may(Action::Govern),
     )
-        .does("Sets what callers of the project may run, and how many must approve. What waits already needs as many as before.")
+        .does("Sets what callers of the project may run, how many must approve, and whether only logins do. What waits already needs what it needed.")
         .takes::<SetGovernance>()
         .gives::<Governance>(200, "What holds from now on.")
-        .refuses(&[Code::NotFound]);
+        .refuses(&[Code::NotFound, Code::LoginRequired]);
 
     // Runs.
     ENQUEUE_RUN () = Operation::new("enqueue_run", ("POST", "/v1/runs"), "enqueue", may(Action::Enqueue))

@@ -69,6 +69,7 @@ codes! {
     AudienceDenied "audience_denied" 403 "The step's profiles do not name this audience.";
     RegisteredRequired "registered_required" 403 "The project runs registered workflows only.";
     RegisteredName "registered_name" 409 "A registered workflow has this name.";
+    LoginRequired "login_required" 403 "Only who has logged in at an issuer may do this; a token does not tell who holds it.";
     OwnApproval "own_approval" 403 "Nobody decides on a request of their own.";
     ProfileDenied "profile_denied" 403 "The profile may not be used by this workflow.";
     EnrolmentRefused "enrolment_refused" 403 "The enrolment key does not cover this registration.";

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::access::is_login;
 use crate::audit::{Event, Text};
 use crate::clock::Timestamp;
 use crate::hash::ContentHash;
@@ -161,6 +162,9 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Who, as `kind:id`.
     pub by: String,
+    /// The login behind it, if `by` is a token that a login made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
     pub at: Timestamp,
@@ -177,9 +181,15 @@ pub struct Approval {
     pub request: ContentHash,
     /// Who asked, as `kind:id`.
     pub requested_by: String,
+    /// The login behind it, if who asked is a token that a login made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     pub requested_at: Timestamp,
     /// How many have to approve.
     pub approvers: u32,
+    /// Whether only logins decide.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logins_only: bool,
     /// When it expires, unless it is decided by then. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decide_by: Option<Timestamp>,
@@ -194,6 +204,11 @@ pub enum Undecided {
     /// Who asked cannot decide.
     #[error("you asked for this approval, and somebody else has to decide")]
     Own,
+    /// Nobody knows whose token it is.
+    #[error(
+        "only who has logged in may do this, and nobody with a token: log in at an issuer that the deployment trusts"
+    )]
+    NoLogin,
     /// Something has changed since.
     #[error(
         "something has changed since you looked: the request, a profile, a revocation or the project; look again, and send the new `review_token`"
@@ -210,6 +225,11 @@ pub enum Undecided {
     },
 }
 
+/// Who is behind a caller: a login and the tokens that it made are one person.
+fn person<'a>(actor: &'a str, login: Option<&'a str>) -> &'a str {
+    login.unwrap_or(actor)
+}
+
 fn already(state: &ApprovalState, first: &Option<Decision>) -> String {
     let is = format!("it is {} already", state.name());
     let Some(Decision { by, at, reason, .. }) = first else {
@@ -223,14 +243,18 @@ fn already(state: &ApprovalState, first: &Option<Decision>) -> String {
 
 impl Approval {
     /// Takes a decision. `seen` is whether whoever approves saw what is there now. Returns whether
-    /// anything changed: the same decision of the same person counts once. One that comes too late
+    /// anything changed: the same decision of the same person counts once. A login and the tokens
+    /// that it made are one person. One that comes too late
     /// does not count, whether or not anybody has noted yet that the request has expired.
     ///
     /// # Errors
     /// [`Undecided`].
     pub fn decide(&mut self, decision: Decision, seen: bool) -> Result<bool, Undecided> {
-        let same = |made: &&Decision| made.by == decision.by && made.verdict == decision.verdict;
-        if self.decisions.iter().any(|made| same(&made)) {
+        let who = person(&decision.by, decision.login.as_deref());
+        let same = |made: &Decision| {
+            made.verdict == decision.verdict && person(&made.by, made.login.as_deref()) == who
+        };
+        if self.decisions.iter().any(same) {
             return Ok(false);
         }
         let mut at = self.clone();
@@ -241,8 +265,11 @@ impl Approval {
                 first: self.decisions.last().cloned(),
             });
         }
-        if decision.by == self.requested_by {
+        if who == person(&self.requested_by, self.login.as_deref()) {
             return Err(Undecided::Own);
+        }
+        if self.logins_only && !is_login(&decision.by) {
+            return Err(Undecided::NoLogin);
         }
         match decision.verdict {
             Verdict::Approve if !seen => return Err(Undecided::Stale),
@@ -327,13 +354,50 @@ pub enum Needed {
     Required,
 }
 
-/// Who asks for the approvals that the steps of a run need.
+/// Who asks for an approval, and who may decide. A run keeps it for its steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asker {
-    /// Who enqueued the run, as `kind:id`.
+    /// Who, as `kind:id`.
     pub actor: String,
+    /// The login behind it, if it is a token that a login made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     /// How many have to approve each.
     pub approvers: u32,
+    /// Whether only logins decide.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logins_only: bool,
+}
+
+impl Asker {
+    /// The request of this caller for an approval.
+    #[must_use]
+    pub fn asks(
+        self,
+        approval: ApprovalId,
+        request: ContentHash,
+        at: Timestamp,
+        decide_by: Timestamp,
+    ) -> Approval {
+        let Self {
+            actor,
+            login,
+            approvers,
+            logins_only,
+        } = self;
+        Approval {
+            approval,
+            state: ApprovalState::Pending,
+            request,
+            requested_by: actor,
+            login,
+            requested_at: at,
+            approvers,
+            logins_only,
+            decide_by: Some(decide_by),
+            decisions: Vec::new(),
+        }
+    }
 }
 
 /// How a project decides.
@@ -344,6 +408,9 @@ pub struct Governance {
     pub require_registered_workflows: bool,
     /// How many must approve a request: 1 or 2.
     pub approvers: u32,
+    /// Whether only callers who have logged in at an issuer decide: nobody knows who holds a token.
+    #[serde(default)]
+    pub logins_only: bool,
 }
 
 impl Default for Governance {
@@ -351,11 +418,36 @@ impl Default for Governance {
         Self {
             require_registered_workflows: false,
             approvers: 1,
+            logins_only: false,
         }
     }
 }
 
 impl Governance {
+    /// Checks that this caller may replace these rules by others. Where only logins decide, only a
+    /// login sets the rules: so no token turns that off, and it is on only where somebody can log
+    /// in.
+    ///
+    /// # Errors
+    /// [`Undecided::NoLogin`].
+    pub fn replaced_by(&self, next: &Self, actor: &str) -> Result<(), Undecided> {
+        if (self.logins_only || next.logins_only) && !is_login(actor) {
+            return Err(Undecided::NoLogin);
+        }
+        Ok(())
+    }
+
+    /// How it decides on what somebody asks for.
+    #[must_use]
+    pub const fn asker(&self, actor: String, login: Option<String>) -> Asker {
+        Asker {
+            actor,
+            login,
+            approvers: self.approvers,
+            logins_only: self.logins_only,
+        }
+    }
+
     /// Whether it is what a project has that has said nothing.
     #[must_use]
     pub fn is_default(&self) -> bool {
@@ -373,6 +465,8 @@ mod tests {
             state: ApprovalState::Pending,
             request: ContentHash::of(b"x"),
             requested_by: "token:a".to_owned(),
+            login: None,
+            logins_only: false,
             requested_at: Timestamp::from_millis(0),
             approvers,
             decide_by: Some(Timestamp::from_millis(1000)),
@@ -384,6 +478,7 @@ mod tests {
         Decision {
             verdict,
             by: by.to_owned(),
+            login: None,
             reason: Some("because".into()),
             at: Timestamp::from_millis(1),
         }

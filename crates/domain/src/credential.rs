@@ -59,6 +59,10 @@ pub struct Token {
     /// Note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The login that made it, itself or with a token that it had made, as `oidc:SUBJECT`. Absent
+    /// for a token that goes back to an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     pub hash: SecretHash,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
@@ -151,6 +155,7 @@ impl Presented<TokenId> {
                     scope: ProjectScope::verified(project.clone()),
                     token_id: self.id,
                     role: row.role,
+                    login: row.login.clone(),
                 })
             }
             // Sealfleet never writes such a combination, so refuse it.
@@ -250,6 +255,7 @@ mod tests {
             token_id: id,
             role,
             note: None,
+            login: None,
             hash: SecretHash::of(&SECRET),
             created_at: Timestamp::from_millis(0),
             expires_at: Timestamp::from_millis(1000),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::approval::{Approval, ApprovalId, ApprovalState, Governance};
+use crate::approval::{Approval, ApprovalId, Governance};
 use crate::capability::{Backend, Host, PULL};
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
@@ -460,7 +460,7 @@ pub enum Mismatch {
 impl Worker {
     /// The request for its approval.
     #[must_use]
-    pub fn request(&self, approvers: u32) -> Approval {
+    pub fn request(&self, governance: &Governance) -> Approval {
         let declared = json!({
             "name": self.name,
             "pool": self.pool,
@@ -469,21 +469,15 @@ impl Worker {
             "modes": self.modes,
             "max_concurrent": self.max_concurrent,
         });
-        Approval {
-            approval: ApprovalId::Worker {
-                worker_id: self.worker_id,
-            },
-            state: ApprovalState::Pending,
-            request: ContentHash::of(declared.to_string().as_bytes()),
-            requested_by: format!("worker:{}", self.worker_id),
-            requested_at: self.registered_at,
-            approvers,
-            decide_by: Some(
-                self.registered_at
-                    .plus_seconds(limits::PENDING_WORKER_SECONDS),
-            ),
-            decisions: Vec::new(),
-        }
+        let approval = ApprovalId::Worker {
+            worker_id: self.worker_id,
+        };
+        let request = ContentHash::of(declared.to_string().as_bytes());
+        let at = self.registered_at;
+        let until = at.plus_seconds(limits::PENDING_WORKER_SECONDS);
+        governance
+            .asker(format!("worker:{}", self.worker_id), None)
+            .asks(approval, request, at, until)
     }
 
     /// Whether it has a label. A missing one never matches.

@@ -63,9 +63,9 @@ impl Ledger {
             && let Some(worker) = self.worker(scope.project(), *worker_id).await?
             && worker.status == WorkerStatus::Pending
         {
-            let approvers = self.project(scope).await?.governance.approvers;
+            let governance = self.project(scope).await?.governance;
             return Ok(Read {
-                approval: worker.request(approvers),
+                approval: worker.request(&governance),
                 is_stored: false,
             });
         }
@@ -179,17 +179,7 @@ impl Ledger {
             writes.extend(more);
             events.extend(happened);
         }
-        let trail = scope.project().as_str();
-        let entry = self.audit_write(trail, actor, None, events, self.now());
-        writes.push(entry.map_err(unwritten)?);
-        match self.store.write(writes).await {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_) | WriteError::Busy) => {
-                self.back_off(attempt).await;
-                Ok(false)
-            }
-            Err(error) => Err(unwritten(error)),
-        }
+        self.write_once(scope, writes, events, actor, attempt).await
     }
 
     /// The writes that end an approval whose request is taken back, and what the trail tells of it.

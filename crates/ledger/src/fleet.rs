@@ -3,7 +3,7 @@
 use std::iter;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sealfleet_domain::approval::ApprovalState;
+use sealfleet_domain::approval::{ApprovalState, Governance};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{EnrolmentKey, Sandboxes, Worker, WorkerStatus};
 use sealfleet_domain::limits;
@@ -219,10 +219,12 @@ impl Ledger {
     ) -> Result<(Write, Event), Error> {
         match self.project(scope).await {
             Ok(project) => {
-                let request = worker.request(project.governance.approvers);
+                let request = worker.request(&project.governance);
                 requested(scope, &request, true)
             }
-            Err(Error::NotFound) => requested(scope, &worker.request(1), false),
+            Err(Error::NotFound) => {
+                requested(scope, &worker.request(&Governance::default()), false)
+            }
             Err(error) => Err(error),
         }
     }

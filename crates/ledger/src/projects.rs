@@ -179,6 +179,7 @@ impl Ledger {
         actor: &str,
     ) -> Result<Project, Error> {
         self.change_project(scope, |project| {
+            project.governance.replaced_by(&governance, actor)?;
             let before = std::mem::replace(&mut project.governance, governance);
             let event = Event::GovernanceSet { before, governance };
             Ok([self.project_audit_write(scope, actor, event, self.now())?])

@@ -33,6 +33,7 @@ impl Ledger {
         home: &Home,
         role: Role,
         note: Option<String>,
+        login: Option<String>,
         expires_at: Timestamp,
         actor: &str,
     ) -> Result<(Token, String), Error> {
@@ -43,6 +44,7 @@ impl Ledger {
             token_id,
             role,
             note,
+            login,
             hash: SecretHash::of(&secret),
             created_at: now,
             expires_at,

@@ -4,7 +4,7 @@
 //! that it opens or closes, and the audit entry. It requires that the workflow's row is as it was
 //! read, so a workflow never has two live versions, nor two that wait.
 
-use sealfleet_domain::approval::{Approval, ApprovalId, ApprovalState};
+use sealfleet_domain::approval::{ApprovalId, ApprovalState, Asker};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::workflow::{Definition, VersionState, Workflow, WorkflowVersion};
 use sealfleet_domain::{ProjectScope, WorkflowName, limits};
@@ -122,8 +122,7 @@ impl Ledger {
         scope: &ProjectScope,
         name: &WorkflowName,
         definition: &Definition,
-        approvers: u32,
-        actor: &str,
+        asker: &Asker,
     ) -> Result<Registered, Error> {
         let hash = definition.hash();
         for attempt in 0..ATTEMPTS {
@@ -147,22 +146,15 @@ impl Ledger {
                 state: VersionState::Pending,
                 hash,
                 definition: definition.clone(),
-                registered_by: actor.to_owned(),
+                registered_by: asker.actor.clone(),
                 registered_at: now,
             };
-            let approval = Approval {
-                approval: ApprovalId::Workflow {
-                    workflow: name.clone(),
-                    version: number,
-                },
-                state: ApprovalState::Pending,
-                request: hash,
-                requested_by: actor.to_owned(),
-                requested_at: now,
-                approvers,
-                decide_by: Some(now.plus_seconds(limits::PENDING_VERSION_SECONDS)),
-                decisions: Vec::new(),
+            let waits = ApprovalId::Workflow {
+                workflow: name.clone(),
+                version: number,
             };
+            let until = now.plus_seconds(limits::PENDING_VERSION_SECONDS);
+            let approval = asker.clone().asks(waits, hash, now, until);
             let workflow = Workflow {
                 name: name.clone(),
                 live: read.as_ref().and_then(|workflow| workflow.live),
@@ -190,7 +182,7 @@ impl Ledger {
                 events.extend(happened);
             }
             if self
-                .workflow_write(scope, writes, events, actor, attempt)
+                .write_once(scope, writes, events, &asker.actor, attempt)
                 .await?
             {
                 return Ok(Registered::New(version));
@@ -233,7 +225,7 @@ impl Ledger {
                 events.extend(happened);
             }
             if self
-                .workflow_write(scope, writes, events, actor, attempt)
+                .write_once(scope, writes, events, actor, attempt)
                 .await?
             {
                 return Ok(retired);
@@ -317,7 +309,7 @@ impl Ledger {
     }
 
     /// Makes the writes with their entry. `false` if others were faster.
-    async fn workflow_write(
+    pub(crate) async fn write_once(
         &self,
         scope: &ProjectScope,
         mut writes: Vec<Write>,

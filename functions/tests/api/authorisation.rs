@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sealfleet_api::Code;
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
-use sealfleet_domain::approval::{ApprovalId, Decision, Verdict};
+use sealfleet_domain::approval::{ApprovalId, Decision, Governance, Verdict};
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
 use sealfleet_domain::hash::ContentHash;
@@ -321,7 +321,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             let home = Home::Project(OWN.parse().unwrap());
             let token = world
                 .ledger
-                .create_token(&home, Role::Viewer, None, until, "test")
+                .create_token(&home, Role::Viewer, None, None, until, "test")
                 .await
                 .unwrap()
                 .0;
@@ -492,6 +492,7 @@ pub async fn workflow(world: &World, live: bool) -> WorkflowName {
         let decision = Decision {
             verdict: Verdict::Approve,
             by: "other".to_owned(),
+            login: None,
             reason: None,
             at: world.ledger.now(),
         };
@@ -510,9 +511,10 @@ pub async fn register(world: &World, name: &WorkflowName, command: &str) {
     });
     let definition = serde_json::from_value(json!({ "steps": { "main": step } })).unwrap();
     let scope = scope(OWN);
+    let asker = Governance::default().asker("test".to_owned(), None);
     let registered = world
         .ledger
-        .register_workflow(&scope, name, &definition, 1, "test");
+        .register_workflow(&scope, name, &definition, &asker);
     registered.await.unwrap();
 }
 

@@ -3,6 +3,7 @@
 use sealfleet_domain::access::Role;
 use serde_json::{Value, json};
 
+use super::workflows::definition;
 use super::{beside, merged, registration, run_of, step, text};
 use crate::world::{OWN, Who, World, scope};
 
@@ -227,6 +228,103 @@ async fn s87_who_enqueues_does_not_approve_and_two_may_have_to() {
     let (_, both) = world.approve(&third, &id).await;
     assert_eq!(both["state"], "approved");
     assert_eq!(world.step(&run).await["state"], "queued");
+}
+
+#[tokio::test]
+async fn s86_a_login_and_the_tokens_that_it_made_are_one_person() {
+    let world = World::new().await;
+    let admin = world.credential(Who::Admin);
+    let login = world.credential(Who::OidcAdmin);
+    let made = async |by: &str| {
+        let body = json!({ "role": "admin" });
+        let made = world.ok(by, "POST /v1/tokens", body).await;
+        (text(&made, "token"), made["login"].clone())
+    };
+    let (first, by) = made(login).await;
+    let (second, same) = made(&first).await;
+    assert!(by.as_str().unwrap().starts_with("oidc:"), "{by}");
+    assert_eq!(same, by);
+    let (_, nobodys) = made(admin).await;
+    assert_eq!(nobodys, Value::Null, "a token that goes back to no login");
+
+    // Whichever of them asks, none of them decides: of a version, and of a step.
+    let all = [login, &first, &second];
+    for (number, asks) in all.into_iter().enumerate() {
+        let body = json!({ "name": format!("w{number}"), "definition": definition("one") });
+        world.ok(asks, "POST /v1/workflows", body).await;
+        let only = step("only", &json!({ "approval": "required" }));
+        let run = world.ok(asks, "POST /v1/runs", run_of(&[only])).await;
+        for id in [
+            format!("workflow:w{number}@1"),
+            format!("step:{}:only", text(&run, "run_id")),
+        ] {
+            for decides in all {
+                let (status, problem) = world.approve(decides, &id).await;
+                assert_eq!((status, &problem["code"]), (403, &json!("own_approval")));
+            }
+            let (status, approval) = world.approve(admin, &id).await;
+            assert_eq!((status, &approval["state"]), (200, &json!("approved")));
+        }
+    }
+    // Together they are one of two.
+    world.governed(json!({ "approvers": 2 })).await;
+    world.register("two", definition("one")).await;
+    let (member, id) = (world.credential(Who::OidcMember), "workflow:two@1");
+    assert_eq!(world.approve(member, id).await.0, 403, "of no admin");
+    for decides in all {
+        let (status, approval) = world.approve(decides, id).await;
+        assert_eq!((status, &approval["state"]), (200, &json!("pending")));
+    }
+    let (_, approval) = world.approve(admin, id).await;
+    assert_eq!(approval["state"], "approved");
+}
+
+#[tokio::test]
+async fn s86_where_only_logins_decide_no_token_does() {
+    let world = World::new().await;
+    let (admin, login) = (
+        world.credential(Who::Admin),
+        world.credential(Who::OidcAdmin),
+    );
+    let (govern, on) = ("PUT /v1/governance", json!({ "logins_only": true }));
+    world.register("before", definition("one")).await;
+    // Who turns it on shows that somebody can log in.
+    let refused = (403, "login_required");
+    world.refused(admin, govern, on.clone(), refused).await;
+    let rules = world.ok(login, govern, on).await;
+    assert_eq!(rules["logins_only"], json!(true));
+    world.refused(admin, govern, json!({}), refused).await;
+    let body = json!({ "role": "admin" });
+    let of_login = text(&world.ok(login, "POST /v1/tokens", body).await, "token");
+    world.refused(&of_login, govern, json!({}), refused).await;
+
+    let (run, step) = world.waiting(&json!({})).await;
+    world.register("w", definition("one")).await;
+    let worker = world.registered().await;
+    for id in [&step, "workflow:w@1", &format!("worker:{worker}")] {
+        for by in [admin, &of_login] {
+            let (status, problem) = world.approve(by, id).await;
+            assert_eq!((status, &problem["code"]), (403, &json!("login_required")));
+            let deny = json!({ "decision": "deny", "reason": "no" });
+            world.refused(by, &decision(id), deny, refused).await;
+        }
+    }
+    for verb in ["approve", "reject"] {
+        let what = format!("POST /v1/workers/{worker}/{verb}");
+        world.refused(admin, &what, json!({}), refused).await;
+    }
+    for id in [&step, "workflow:w@1", &format!("worker:{worker}")] {
+        let (status, approval) = world.approve(login, id).await;
+        assert_eq!((status, &approval["state"]), (200, &json!("approved")));
+    }
+    assert_eq!(world.step(&run).await["state"], "queued");
+    // What waited before needs what it needed.
+    let (_, approval) = world.approve(admin, "workflow:before@1").await;
+    assert_eq!(approval["state"], "approved");
+    world.ok(login, govern, json!({})).await;
+    world.register("after", definition("one")).await;
+    let (_, approval) = world.approve(admin, "workflow:after@1").await;
+    assert_eq!(approval["state"], "approved");
 }
 
 #[tokio::test]

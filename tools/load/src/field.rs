@@ -80,7 +80,7 @@ impl Field {
         let until = self.ledger.now().plus_seconds(360 * 24 * 3600);
         let token = self
             .ledger
-            .create_token(&home, Role::Admin, None, until, "load");
+            .create_token(&home, Role::Admin, None, None, until, "load");
         Ok(token.await?.1)
     }
 
@@ -122,6 +122,7 @@ impl Field {
         let decision = Decision {
             verdict: Verdict::Approve,
             by: "operator:load".to_owned(),
+            login: None,
             reason: None,
             at: now,
         };

@@ -247,7 +247,7 @@ impl Memory {
         );
         let until = ledger.now().plus_seconds(360 * 24 * 3600);
         let (_, operator) = ledger
-            .create_token(&Home::Operators, Role::Operator, None, until, "load")
+            .create_token(&Home::Operators, Role::Operator, None, None, until, "load")
             .await?;
         let world = stage::World::new(Tables::default(), BEGINNING, Random::new(seed), ());
         let stage = Stage::new(world);

@@ -40,6 +40,8 @@ class Approval:
             - `cancelled`: What waited is not there any more.
         decide_by (datetime.datetime | Unset): A date and time of RFC 3339.
         decisions (list[Decision] | Unset): What has been said so far, oldest first.
+        login (str | Unset): The login behind it, if who asked is a token that a login made.
+        logins_only (bool | Unset): Whether only logins decide.
     """
 
     approval: str
@@ -50,6 +52,8 @@ class Approval:
     state: ApprovalState
     decide_by: datetime.datetime | Unset = UNSET
     decisions: list[Decision] | Unset = UNSET
+    login: str | Unset = UNSET
+    logins_only: bool | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +80,10 @@ class Approval:
                 decisions_item = decisions_item_data.to_dict()
                 decisions.append(decisions_item)
 
+        login = self.login
+
+        logins_only = self.logins_only
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -92,6 +100,10 @@ class Approval:
             field_dict["decide_by"] = decide_by
         if decisions is not UNSET:
             field_dict["decisions"] = decisions
+        if login is not UNSET:
+            field_dict["login"] = login
+        if logins_only is not UNSET:
+            field_dict["logins_only"] = logins_only
 
         return field_dict
 
@@ -128,6 +140,10 @@ class Approval:
 
                 decisions.append(decisions_item)
 
+        login = d.pop("login", UNSET)
+
+        logins_only = d.pop("logins_only", UNSET)
+
         approval = cls(
             approval=approval,
             approvers=approvers,
@@ -137,6 +153,8 @@ class Approval:
             state=state,
             decide_by=decide_by,
             decisions=decisions,
+            login=login,
+            logins_only=logins_only,
         )
 
         approval.additional_properties = d

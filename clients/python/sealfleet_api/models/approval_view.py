@@ -44,6 +44,8 @@ class ApprovalView:
             - `cancelled`: What waited is not there any more.
         decide_by (datetime.datetime | Unset): A date and time of RFC 3339.
         decisions (list[Decision] | Unset): What has been said so far, oldest first.
+        login (str | Unset): The login behind it, if who asked is a token that a login made.
+        logins_only (bool | Unset): Whether only logins decide.
         review_token (str | Unset): SHA-256 of content, in lower-case hexadecimal digits.
         run (RunView | Unset): A run.
         step (ApprovalViewStep | Unset): The step that is decided on, as it was enqueued: an `EnqueueStep`.
@@ -59,6 +61,8 @@ class ApprovalView:
     state: ApprovalState
     decide_by: datetime.datetime | Unset = UNSET
     decisions: list[Decision] | Unset = UNSET
+    login: str | Unset = UNSET
+    logins_only: bool | Unset = UNSET
     review_token: str | Unset = UNSET
     run: RunView | Unset = UNSET
     step: ApprovalViewStep | Unset = UNSET
@@ -89,6 +93,10 @@ class ApprovalView:
             for decisions_item_data in self.decisions:
                 decisions_item = decisions_item_data.to_dict()
                 decisions.append(decisions_item)
+
+        login = self.login
+
+        logins_only = self.logins_only
 
         review_token = self.review_token
 
@@ -124,6 +132,10 @@ class ApprovalView:
             field_dict["decide_by"] = decide_by
         if decisions is not UNSET:
             field_dict["decisions"] = decisions
+        if login is not UNSET:
+            field_dict["login"] = login
+        if logins_only is not UNSET:
+            field_dict["logins_only"] = logins_only
         if review_token is not UNSET:
             field_dict["review_token"] = review_token
         if run is not UNSET:
@@ -174,6 +186,10 @@ class ApprovalView:
 
                 decisions.append(decisions_item)
 
+        login = d.pop("login", UNSET)
+
+        logins_only = d.pop("logins_only", UNSET)
+
         review_token = d.pop("review_token", UNSET)
 
         _run = d.pop("run", UNSET)
@@ -213,6 +229,8 @@ class ApprovalView:
             state=state,
             decide_by=decide_by,
             decisions=decisions,
+            login=login,
+            logins_only=logins_only,
             review_token=review_token,
             run=run,
             step=step,

@@ -14,6 +14,7 @@ class Code(StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     INTERNAL = "internal"
     INVALID_REQUEST = "invalid_request"
+    LOGIN_REQUIRED = "login_required"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACTIVE = "not_active"
     NOT_FOUND = "not_found"

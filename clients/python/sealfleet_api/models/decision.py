@@ -21,12 +21,14 @@ class Decision:
         at (datetime.datetime): A date and time of RFC 3339.
         by (str): Who, as `kind:id`.
         verdict (Verdict): What somebody says to a request.
+        login (str | Unset): The login behind it, if `by` is a token that a login made.
         reason (str | Unset): A line of free text without control characters, cut to `limits::REASON_BYTES` bytes.
     """
 
     at: datetime.datetime
     by: str
     verdict: Verdict
+    login: str | Unset = UNSET
     reason: str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -36,6 +38,8 @@ class Decision:
         by = self.by
 
         verdict = self.verdict.value
+
+        login = self.login
 
         reason = self.reason
 
@@ -48,6 +52,8 @@ class Decision:
                 "verdict": verdict,
             }
         )
+        if login is not UNSET:
+            field_dict["login"] = login
         if reason is not UNSET:
             field_dict["reason"] = reason
 
@@ -62,12 +68,15 @@ class Decision:
 
         verdict = Verdict(d.pop("verdict"))
 
+        login = d.pop("login", UNSET)
+
         reason = d.pop("reason", UNSET)
 
         decision = cls(
             at=at,
             by=by,
             verdict=verdict,
+            login=login,
             reason=reason,
         )
 

@@ -15,15 +15,20 @@ class Governance:
 
     Attributes:
         approvers (int): How many must approve a request: 1 or 2.
+        logins_only (bool): Whether only callers who have logged in at an issuer decide: nobody knows who holds a token.
+            Default: False.
         require_registered_workflows (bool): Whether its runs are those of registered workflows only.
     """
 
     approvers: int
     require_registered_workflows: bool
+    logins_only: bool = False
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         approvers = self.approvers
+
+        logins_only = self.logins_only
 
         require_registered_workflows = self.require_registered_workflows
 
@@ -32,6 +37,7 @@ class Governance:
         field_dict.update(
             {
                 "approvers": approvers,
+                "logins_only": logins_only,
                 "require_registered_workflows": require_registered_workflows,
             }
         )
@@ -43,10 +49,13 @@ class Governance:
         d = dict(src_dict)
         approvers = d.pop("approvers")
 
+        logins_only = d.pop("logins_only")
+
         require_registered_workflows = d.pop("require_registered_workflows")
 
         governance = cls(
             approvers=approvers,
+            logins_only=logins_only,
             require_registered_workflows=require_registered_workflows,
         )
 

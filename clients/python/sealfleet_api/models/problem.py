@@ -41,6 +41,8 @@ class Problem:
 
             - `registered_name`: A registered workflow has this name.
 
+            - `login_required`: Only who has logged in at an issuer may do this; a token does not tell who holds it.
+
             - `own_approval`: Nobody decides on a request of their own.
 
             - `profile_denied`: The profile may not be used by this workflow.

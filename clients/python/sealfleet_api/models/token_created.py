@@ -32,6 +32,8 @@ class TokenCreated:
             - `viewer`: Reads one project, but not its audit trail.
         token (str): The credential to send as `Bearer`.
         token_id (str): An API token's id.
+        login (str | Unset): The login that made it, itself or with a token that it had made. Absent for a token that
+            goes back to an operator's.
         note (str | Unset): A note for people.
         revoked_at (datetime.datetime | Unset): A date and time of RFC 3339.
     """
@@ -41,6 +43,7 @@ class TokenCreated:
     role: Role
     token: str
     token_id: str
+    login: str | Unset = UNSET
     note: str | Unset = UNSET
     revoked_at: datetime.datetime | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -55,6 +58,8 @@ class TokenCreated:
         token = self.token
 
         token_id = self.token_id
+
+        login = self.login
 
         note = self.note
 
@@ -73,6 +78,8 @@ class TokenCreated:
                 "token_id": token_id,
             }
         )
+        if login is not UNSET:
+            field_dict["login"] = login
         if note is not UNSET:
             field_dict["note"] = note
         if revoked_at is not UNSET:
@@ -93,6 +100,8 @@ class TokenCreated:
 
         token_id = d.pop("token_id")
 
+        login = d.pop("login", UNSET)
+
         note = d.pop("note", UNSET)
 
         _revoked_at = d.pop("revoked_at", UNSET)
@@ -108,6 +117,7 @@ class TokenCreated:
             role=role,
             token=token,
             token_id=token_id,
+            login=login,
             note=note,
             revoked_at=revoked_at,
         )

@@ -31,6 +31,8 @@ class TokenView:
 
             - `viewer`: Reads one project, but not its audit trail.
         token_id (str): An API token's id.
+        login (str | Unset): The login that made it, itself or with a token that it had made. Absent for a token that
+            goes back to an operator's.
         note (str | Unset): A note for people.
         revoked_at (datetime.datetime | Unset): A date and time of RFC 3339.
     """
@@ -39,6 +41,7 @@ class TokenView:
     expires_at: datetime.datetime
     role: Role
     token_id: str
+    login: str | Unset = UNSET
     note: str | Unset = UNSET
     revoked_at: datetime.datetime | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -51,6 +54,8 @@ class TokenView:
         role = self.role.value
 
         token_id = self.token_id
+
+        login = self.login
 
         note = self.note
 
@@ -68,6 +73,8 @@ class TokenView:
                 "token_id": token_id,
             }
         )
+        if login is not UNSET:
+            field_dict["login"] = login
         if note is not UNSET:
             field_dict["note"] = note
         if revoked_at is not UNSET:
@@ -86,6 +93,8 @@ class TokenView:
 
         token_id = d.pop("token_id")
 
+        login = d.pop("login", UNSET)
+
         note = d.pop("note", UNSET)
 
         _revoked_at = d.pop("revoked_at", UNSET)
@@ -100,6 +109,7 @@ class TokenView:
             expires_at=expires_at,
             role=role,
             token_id=token_id,
+            login=login,
             note=note,
             revoked_at=revoked_at,
         )

@@ -175,7 +175,7 @@ export const getFanOut = <ThrowOnError extends boolean = false>(options: Options
 });
 
 /**
- * Returns what callers of the project may run, and how many must approve.
+ * Returns what callers of the project may run, how many must approve, and whether only logins do.
  */
 export const getGovernance = <ThrowOnError extends boolean = false>(options?: Options<GetGovernanceData, ThrowOnError>) => (options?.client ?? client).get<GetGovernanceResponses, GetGovernanceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, { scheme: 'bearer', type: 'http' }],
@@ -184,7 +184,7 @@ export const getGovernance = <ThrowOnError extends boolean = false>(options?: Op
 });
 
 /**
- * Sets what callers of the project may run, and how many must approve. What waits already needs as many as before.
+ * Sets what callers of the project may run, how many must approve, and whether only logins do. What waits already needs what it needed.
  */
 export const putGovernance = <ThrowOnError extends boolean = false>(options: Options<PutGovernanceData, ThrowOnError>) => (options.client ?? client).put<PutGovernanceResponses, PutGovernanceErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }, { scheme: 'bearer', type: 'http' }],

@@ -192,6 +192,14 @@ export type Approval = {
      */
     decisions?: Array<Decision>;
     /**
+     * The login behind it, if who asked is a token that a login made.
+     */
+    login?: string;
+    /**
+     * Whether only logins decide.
+     */
+    logins_only?: boolean;
+    /**
      * SHA-256 of what waits.
      */
     request: ContentHash;
@@ -243,6 +251,14 @@ export type ApprovalView = {
      * What has been said so far, oldest first.
      */
     decisions?: Array<Decision>;
+    /**
+     * The login behind it, if who asked is a token that a login made.
+     */
+    login?: string;
+    /**
+     * Whether only logins decide.
+     */
+    logins_only?: boolean;
     /**
      * SHA-256 of what waits.
      */
@@ -658,6 +674,8 @@ export type Cli = 'codex' | 'claude-code' | 'gemini' | 'opencode' | 'custom';
  *
  * - `registered_name`: A registered workflow has this name.
  *
+ * - `login_required`: Only who has logged in at an issuer may do this; a token does not tell who holds it.
+ *
  * - `own_approval`: Nobody decides on a request of their own.
  *
  * - `profile_denied`: The profile may not be used by this workflow.
@@ -718,7 +736,7 @@ export type Cli = 'codex' | 'claude-code' | 'gemini' | 'opencode' | 'custom';
  *
  * - `unavailable`: A part that is needed does not answer.
  */
-export type Code = 'invalid_request' | 'unauthenticated' | 'forbidden' | 'worker_pending' | 'worker_draining' | 'worker_rejected' | 'worker_revoked' | 'not_holder' | 'audience_denied' | 'registered_required' | 'registered_name' | 'own_approval' | 'profile_denied' | 'enrolment_refused' | 'secret_override' | 'secret_revoked' | 'not_found' | 'method_not_allowed' | 'conflict' | 'already_exists' | 'project_closed' | 'project_in_use' | 'not_queued' | 'step_mismatch' | 'at_capacity' | 'stale_fence' | 'start_refused' | 'already_revoked' | 'not_active' | 'profile_in_use' | 'not_live' | 'stale_review' | 'already_decided' | 'not_ready' | 'version_conflict' | 'body_too_large' | 'idempotency_mismatch' | 'precondition_required' | 'rate_limited' | 'internal' | 'unavailable';
+export type Code = 'invalid_request' | 'unauthenticated' | 'forbidden' | 'worker_pending' | 'worker_draining' | 'worker_rejected' | 'worker_revoked' | 'not_holder' | 'audience_denied' | 'registered_required' | 'registered_name' | 'login_required' | 'own_approval' | 'profile_denied' | 'enrolment_refused' | 'secret_override' | 'secret_revoked' | 'not_found' | 'method_not_allowed' | 'conflict' | 'already_exists' | 'project_closed' | 'project_in_use' | 'not_queued' | 'step_mismatch' | 'at_capacity' | 'stale_fence' | 'start_refused' | 'already_revoked' | 'not_active' | 'profile_in_use' | 'not_live' | 'stale_review' | 'already_decided' | 'not_ready' | 'version_conflict' | 'body_too_large' | 'idempotency_mismatch' | 'precondition_required' | 'rate_limited' | 'internal' | 'unavailable';
 
 /**
  * The id of a containment: an incident in which all work of a project was stopped.
@@ -959,6 +977,10 @@ export type Decision = {
      * Who, as `kind:id`.
      */
     by: string;
+    /**
+     * The login behind it, if `by` is a token that a login made.
+     */
+    login?: string;
     reason?: Text;
     verdict: Verdict;
 };
@@ -2685,6 +2707,10 @@ export type Governance = {
      * How many must approve a request: 1 or 2.
      */
     approvers: number;
+    /**
+     * Whether only callers who have logged in at an issuer decide: nobody knows who holds a token.
+     */
+    logins_only: boolean;
     /**
      * Whether its runs are those of registered workflows only.
      */
@@ -4742,6 +4768,10 @@ export type SetGovernance = {
      */
     approvers?: number;
     /**
+     * Whether only callers who have logged in at an issuer decide: not if absent.
+     */
+    logins_only?: boolean;
+    /**
      * Whether its runs are those of registered workflows only: not if absent.
      */
     require_registered_workflows?: boolean;
@@ -5045,6 +5075,10 @@ export type TokenCreated = {
     created_at: Timestamp;
     expires_at: Timestamp;
     /**
+     * The login that made it, itself or with a token that it had made. Absent for a token that goes back to an operator's.
+     */
+    login?: string;
+    /**
      * A note for people.
      */
     note?: string;
@@ -5071,6 +5105,10 @@ export type TokenId = string;
 export type TokenView = {
     created_at: Timestamp;
     expires_at: Timestamp;
+    /**
+     * The login that made it, itself or with a token that it had made. Absent for a token that goes back to an operator's.
+     */
+    login?: string;
     /**
      * A note for people.
      */
@@ -5712,7 +5750,7 @@ export type GetActivityErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -5774,7 +5812,7 @@ export type ListApprovalsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -5825,7 +5863,7 @@ export type GetApprovalErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -5880,7 +5918,7 @@ export type DecideApprovalErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -5982,7 +6020,7 @@ export type ListAuditEntriesErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6042,7 +6080,7 @@ export type GetAuditEntryErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6095,7 +6133,7 @@ export type GetCascadeErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6148,7 +6186,7 @@ export type PutCascadeErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6201,7 +6239,7 @@ export type ResolveCascadeErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6254,7 +6292,7 @@ export type ClaimStepErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6320,7 +6358,7 @@ export type ListEnrolmentKeysErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6369,7 +6407,7 @@ export type CreateEnrolmentKeyErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6434,7 +6472,7 @@ export type RevokeEnrolmentKeyErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6489,7 +6527,7 @@ export type GetFanOutErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6542,7 +6580,7 @@ export type GetGovernanceErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6595,7 +6633,7 @@ export type PutGovernanceErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6648,7 +6686,7 @@ export type SendHeartbeatErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6697,7 +6735,7 @@ export type GetIdentityTokenErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6796,7 +6834,7 @@ export type GetOutputCredentialsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6862,7 +6900,7 @@ export type ListProfilesErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6911,7 +6949,7 @@ export type CreateProfileErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6972,7 +7010,7 @@ export type DeleteProfileErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7035,7 +7073,7 @@ export type GetProfileErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7096,7 +7134,7 @@ export type PutProfileErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7168,7 +7206,7 @@ export type ListProfileVersionsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7230,7 +7268,7 @@ export type ListProjectsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7279,7 +7317,7 @@ export type CreateProjectErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7339,7 +7377,7 @@ export type DeleteProjectErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7402,7 +7440,7 @@ export type GetProjectErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7463,7 +7501,7 @@ export type UpdateProjectErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7526,7 +7564,7 @@ export type SetEgressCeilingErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7581,7 +7619,7 @@ export type SetLimitsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7634,7 +7672,7 @@ export type GetQueueCredentialsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7683,7 +7721,7 @@ export type ReportStepErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7753,7 +7791,7 @@ export type ListRevocationsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7808,7 +7846,7 @@ export type CreateRevocationsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7871,7 +7909,7 @@ export type GetRevocationErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7926,7 +7964,7 @@ export type LiftRevocationErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -7983,7 +8021,7 @@ export type PreviewRevocationErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8069,7 +8107,7 @@ export type ListRunsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8124,7 +8162,7 @@ export type EnqueueRunErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8191,7 +8229,7 @@ export type GetRunErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8252,7 +8290,7 @@ export type CancelRunErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8317,7 +8355,7 @@ export type GetArtifactsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8386,7 +8424,7 @@ export type GetOutputErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8442,7 +8480,7 @@ export type GetResultErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8502,7 +8540,7 @@ export type RetryStepErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8559,7 +8597,7 @@ export type EndSandboxErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8616,7 +8654,7 @@ export type SendSandboxHeartbeatErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8673,7 +8711,7 @@ export type GetSandboxStepErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8730,7 +8768,7 @@ export type GetSandboxTokenErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8787,7 +8825,7 @@ export type StartStepErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8844,7 +8882,7 @@ export type GetStepInputsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8914,7 +8952,7 @@ export type ListTokensErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -8967,7 +9005,7 @@ export type CreateTokenErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9037,7 +9075,7 @@ export type RevokeTokenErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9090,7 +9128,7 @@ export type CreateUploadErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9164,7 +9202,7 @@ export type GetUsageErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9213,7 +9251,7 @@ export type GetPricesErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9262,7 +9300,7 @@ export type GetWhoamiErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9320,7 +9358,7 @@ export type ListWorkersErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9369,7 +9407,7 @@ export type RegisterWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9428,7 +9466,7 @@ export type GetWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9483,7 +9521,7 @@ export type ApproveWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9548,7 +9586,7 @@ export type DrainWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9607,7 +9645,7 @@ export type RejectWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9666,7 +9704,7 @@ export type ResumeWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9731,7 +9769,7 @@ export type RevokeWorkerErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9797,7 +9835,7 @@ export type ListWorkflowsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9846,7 +9884,7 @@ export type RegisterWorkflowErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9909,7 +9947,7 @@ export type GetWorkflowErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -9964,7 +10002,7 @@ export type RetireWorkflowErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -10025,7 +10063,7 @@ export type RunWorkflowErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -10101,7 +10139,7 @@ export type ListWorkflowVersionsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**

@@ -80,6 +80,9 @@ pub struct SetGovernance {
     #[serde(default = "one")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::APPROVERS)))]
     pub approvers: u32,
+    /// Whether only callers who have logged in at an issuer decide: not if absent.
+    #[serde(default)]
+    pub logins_only: bool,
 }
 
 const fn one() -> u32 {

@@ -77,6 +77,10 @@ pub struct TokenView {
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The login that made it, itself or with a token that it had made. Absent for a token that
+    /// goes back to an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     /// Absent unless it is revoked.

@@ -46,6 +46,8 @@ pub enum Principal {
         scope: ProjectScope,
         token_id: TokenId,
         role: Role,
+        /// The login that made it ([`Token::login`](crate::credential::Token::login)).
+        login: Option<String>,
     },
     /// A caller with a JWT of an OIDC issuer that the deployment trusts. Never an operator.
     Oidc {
@@ -90,6 +92,21 @@ impl Principal {
         }
     }
 
+    /// The login behind the principal, as the audit trail names it: its own, or that of the token's
+    /// maker.
+    #[must_use]
+    pub fn login(&self) -> Option<String> {
+        match self {
+            Self::Token { login, .. } => login.clone(),
+            Self::Oidc { .. } => Some(self.actor()),
+            Self::Operator(_)
+            | Self::Worker { .. }
+            | Self::Enrolment { .. }
+            | Self::Sandbox { .. }
+            | Self::System(_) => None,
+        }
+    }
+
     /// The role of whoever holds a token. `None` for what is no person's.
     #[must_use]
     pub const fn role(&self) -> Option<Role> {
@@ -115,6 +132,12 @@ impl Principal {
             Self::Operator(_) | Self::System(_) => None,
         }
     }
+}
+
+/// Whether an actor of the audit trail is a login: a caller with a JWT of an OIDC issuer.
+#[must_use]
+pub fn is_login(actor: &str) -> bool {
+    actor.starts_with("oidc:")
 }
 
 /// An OIDC caller as the audit trail names it: `login.example.com/SUBJECT`. It contains letters,
@@ -452,6 +475,7 @@ mod tests {
                 .parse()
                 .expect("valid"),
             role,
+            login: None,
         }
     }
 

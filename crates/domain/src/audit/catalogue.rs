@@ -570,15 +570,15 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "governance.set",
-        when: "An admin sets what callers of the project may run, and how many must approve.",
+        when: "An admin sets what callers of the project may run, and who approves.",
         fields: &[
             ("before", "what held before"),
             (
                 "governance",
-                "what holds now: whether runs are those of registered workflows only, and how many must approve a request",
+                "what holds now: whether runs are those of registered workflows only, how many must approve a request, and whether only logins do",
             ),
         ],
-        example: r#"{"type":"governance.set","before":{"require_registered_workflows":false,"approvers":1},"governance":{"require_registered_workflows":true,"approvers":2}}"#,
+        example: r#"{"type":"governance.set","before":{"require_registered_workflows":false,"approvers":1,"logins_only":false},"governance":{"require_registered_workflows":true,"approvers":2,"logins_only":true}}"#,
     },
     Row {
         name: "workflow.registered",

@@ -56,19 +56,13 @@ impl Run {
         });
         // Every run that is enqueued has one. Without it, nobody can approve, and the step expires.
         let asker = self.asker.clone().unwrap_or_default();
-        Some(Approval {
-            approval: ApprovalId::Step {
-                run_id: self.run_id,
-                step_id: step_id.clone(),
-            },
-            state: ApprovalState::Pending,
-            request: ContentHash::of(whole.to_string().as_bytes()),
-            requested_by: asker.actor,
-            requested_at: now,
-            approvers: asker.approvers,
-            decide_by: Some(now.plus_seconds(i64::from(spec.ttl_seconds))),
-            decisions: Vec::new(),
-        })
+        let approval = ApprovalId::Step {
+            run_id: self.run_id,
+            step_id: step_id.clone(),
+        };
+        let request = ContentHash::of(whole.to_string().as_bytes());
+        let until = now.plus_seconds(i64::from(spec.ttl_seconds));
+        Some(asker.asks(approval, request, now, until))
     }
 
     /// The same new run under another id: an earlier attempt at the same request has named it.

@@ -32,6 +32,7 @@ async fn an_approval_takes_back_nothing_that_the_worker_tells_meanwhile() {
         let decision = Decision {
             verdict: Verdict::Approve,
             by: "admin".to_owned(),
+            login: None,
             reason: None,
             at: ledger.now(),
         };

@@ -550,7 +550,7 @@ async fn a_token_is_found_by_its_home_alone() {
     let home = Home::Project("healthcare".parse().unwrap());
     let expires = ledger.now().plus_seconds(60);
     let (token, text) = ledger
-        .create_token(&home, Role::Admin, None, expires, "test")
+        .create_token(&home, Role::Admin, None, None, expires, "test")
         .await
         .unwrap();
     assert!(ledger.token(&home, token.token_id).await.unwrap().is_some());

@@ -138,7 +138,7 @@ impl Onboarding {
         let expires = Timestamp::from_millis(BEGINNING).plus_seconds(360 * 24 * 3600);
         let (home, role) = (Home::Operators, Role::Operator);
         let token = ledger(&self.stage, SEED + 1)
-            .create_token(&home, role, None, expires, "simulation")
+            .create_token(&home, role, None, None, expires, "simulation")
             .await
             .map_err(|error| error.to_string())?
             .1;

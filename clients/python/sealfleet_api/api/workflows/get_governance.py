@@ -89,7 +89,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Governance | Problem]:
-    """Returns what callers of the project may run, and how many must approve.
+    """Returns what callers of the project may run, how many must approve, and whether only logins do.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -112,7 +112,7 @@ def sync(
     *,
     client: AuthenticatedClient,
 ) -> Governance | Problem | None:
-    """Returns what callers of the project may run, and how many must approve.
+    """Returns what callers of the project may run, how many must approve, and whether only logins do.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -131,7 +131,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
 ) -> Response[Governance | Problem]:
-    """Returns what callers of the project may run, and how many must approve.
+    """Returns what callers of the project may run, how many must approve, and whether only logins do.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -152,7 +152,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
 ) -> Governance | Problem | None:
-    """Returns what callers of the project may run, and how many must approve.
+    """Returns what callers of the project may run, how many must approve, and whether only logins do.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -100,8 +100,8 @@ def sync_detailed(
     client: AuthenticatedClient,
     body: SetGovernance,
 ) -> Response[Governance | Problem]:
-    """Sets what callers of the project may run, and how many must approve. What waits already needs as
-    many as before.
+    """Sets what callers of the project may run, how many must approve, and whether only logins do. What
+    waits already needs what it needed.
 
     Args:
         body (SetGovernance): How a project decides from now on.
@@ -130,8 +130,8 @@ def sync(
     client: AuthenticatedClient,
     body: SetGovernance,
 ) -> Governance | Problem | None:
-    """Sets what callers of the project may run, and how many must approve. What waits already needs as
-    many as before.
+    """Sets what callers of the project may run, how many must approve, and whether only logins do. What
+    waits already needs what it needed.
 
     Args:
         body (SetGovernance): How a project decides from now on.
@@ -155,8 +155,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient,
     body: SetGovernance,
 ) -> Response[Governance | Problem]:
-    """Sets what callers of the project may run, and how many must approve. What waits already needs as
-    many as before.
+    """Sets what callers of the project may run, how many must approve, and whether only logins do. What
+    waits already needs what it needed.
 
     Args:
         body (SetGovernance): How a project decides from now on.
@@ -183,8 +183,8 @@ async def asyncio(
     client: AuthenticatedClient,
     body: SetGovernance,
 ) -> Governance | Problem | None:
-    """Sets what callers of the project may run, and how many must approve. What waits already needs as
-    many as before.
+    """Sets what callers of the project may run, how many must approve, and whether only logins do. What
+    waits already needs what it needed.
 
     Args:
         body (SetGovernance): How a project decides from now on.
