@@ -37,13 +37,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use figures::Figures;
 use world::World;
 
-const USAGE: &str = "usage: scripts/bench [--json] [--quick] [--costs]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, 1,000 runs waiting instead of 10,000, 100 in flight instead of 1,000\n  --costs  only what a run costs";
+const USAGE: &str = "usage: scripts/bench [--json] [--quick] [--costs | --stack]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, 1,000 runs waiting instead of 10,000, 100 in flight instead of 1,000\n  --costs  only what a run costs\n  --stack  only the latencies of the local stack";
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Everything,
+    Costs,
+    Stack,
+}
 
 /// How much is measured.
 pub struct Plan {
     functions: PathBuf,
-    /// Only what a run costs is measured.
-    only_costs: bool,
+    part: Part,
     /// Starts of each function.
     starts: usize,
     /// Whole runs that are counted.
@@ -65,7 +72,7 @@ async fn main() -> ExitCode {
     let mut as_json = false;
     let mut plan = Plan {
         functions: PathBuf::new(),
-        only_costs: false,
+        part: Part::Everything,
         starts: 30,
         runs: 10,
         requests: 100,
@@ -77,7 +84,8 @@ async fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => as_json = true,
-            "--costs" => plan.only_costs = true,
+            "--costs" => plan.part = Part::Costs,
+            "--stack" => plan.part = Part::Stack,
             "--quick" => {
                 plan = Plan {
                     starts: 10,
@@ -128,7 +136,7 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
 }
 
 async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
-    if !plan.only_costs {
+    if plan.part == Part::Everything {
         eprintln!("bench: redaction");
         redaction::measure(figures, &plan.functions).await?;
         eprintln!("bench: mediation");
@@ -136,17 +144,31 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
         eprintln!("bench: egress");
         egress::measure(figures, &plan.functions).await?;
     }
-    eprintln!("bench: what a run costs");
+    if plan.part != Part::Stack {
+        eprintln!("bench: what a run costs");
+        cost(plan, figures).await?;
+    }
+    if plan.part == Part::Everything {
+        in_memory(plan, figures).await?;
+    }
+    if plan.part != Part::Costs {
+        eprintln!("bench: latencies of the local stack");
+        stack::measure(figures, stage, plan).await?;
+    }
+    Ok(())
+}
+
+async fn cost(plan: &Plan, figures: &mut Figures) -> Outcome {
     let deployed = World::as_deployed(&plan.functions).await?;
     costs::runs(figures, &deployed, plan.runs).await?;
     drop(deployed);
     let lease = Duration::from_secs(30);
     let short = World::with_leases(&plan.functions, lease).await?;
-    costs::long_steps(figures, &short, lease).await?;
-    drop(short);
-    if plan.only_costs {
-        return Ok(());
-    }
+    costs::long_steps(figures, &short, lease).await
+}
+
+/// Each function as a process of its own, over tables in memory.
+async fn in_memory(plan: &Plan, figures: &mut Figures) -> Outcome {
     let world = World::new(&plan.functions).await?;
     eprintln!("bench: size and start of {}", plan.functions.display());
     machine::size(figures, &plan.functions)?;
@@ -166,10 +188,7 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     eprintln!("bench: export and digest");
     archive::measure(figures, &world, plan.batches).await?;
     eprintln!("bench: a hard revocation");
-    revocation::in_memory(figures, &world, plan.in_flight).await?;
-    drop(world);
-    eprintln!("bench: latencies of the local stack");
-    stack::measure(figures, stage, plan).await
+    revocation::in_memory(figures, &world, plan.in_flight).await
 }
 
 /// `target/release/sealfleet-functions`, wherever below the target directory this program is.
