@@ -80,10 +80,13 @@ export function useLoad<T>(
   return { data: shown?.data, error: shown?.error, again: () => setTurn((now) => now + 1) };
 }
 
+/** What an empty table says while nothing is known yet. */
+export const LOADING = "Loading…";
+
 /** What an empty table says: nothing is known yet, or could not be asked for, or there is nothing. */
 export function emptiness(loaded: Loaded<unknown>, nothing: string): string {
   if (loaded.data !== undefined) return nothing;
-  return loaded.error === undefined ? "Loading…" : "It could not be loaded.";
+  return loaded.error === undefined ? LOADING : "It could not be loaded.";
 }
 
 /** What went wrong, for people. */

@@ -4,7 +4,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
 
 import type { Api, Page } from "../api";
-import { emptiness, useLoad } from "../session";
+import { emptiness, LOADING, useLoad } from "../session";
 import { many } from "../text";
 import { Trouble } from "./basics";
 
@@ -21,8 +21,9 @@ export function Table<T>(props: {
   id: (item: T) => string;
   empty: string;
 }): JSX.Element {
+  const busy = props.rows.length === 0 && props.empty === LOADING;
   return (
-    <div class="table" role="region" aria-label={props.label} tabIndex={0}>
+    <div class="table" role="region" aria-label={props.label} aria-busy={busy} tabIndex={0}>
       <table>
         <thead>
           <tr>

@@ -5,6 +5,7 @@ mod transitions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::approval::{ApprovalId, Governance, Needed};
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::fleet::Worker;
@@ -517,4 +518,33 @@ fn a_revoked_key_in_flight_ends_the_whole_run_and_no_report_brings_it_back() {
     run.lose(&step_id("a"), fence, RequeueReason::LeaseExpired, PACE, T0)
         .expect_err("too late");
     assert_eq!((run.state(), run), (RunState::Aborted, before));
+}
+
+#[test]
+fn a_run_that_an_earlier_attempt_named_is_the_one_to_approve() {
+    let asks = StepSpec {
+        approval: Some(Needed::Required),
+        ..spec(&[])
+    };
+    let id = |last: char| format!("run_0198c0de-0000-7000-8000-00000000000{last}");
+    let (of, steps) = (
+        ("w".parse().expect("a name"), None),
+        BTreeMap::from([(step_id("a"), asks)]),
+    );
+    let asker = Governance::default().asker("token:a".to_owned(), None);
+    let new = id('a').parse().expect("an id");
+    let (run, change) = Run::enqueue_version(new, of, None, steps, Some(asker), PACE, T0);
+    let (run, change) = run.renamed(id('b').parse().expect("an id"), change);
+    let own: ApprovalId = format!("step:{}:a", id('b')).parse().expect("an id");
+    let approval = run
+        .steps
+        .values()
+        .next()
+        .and_then(|step| step.approval.as_ref());
+    assert_eq!(approval.map(|approval| &approval.approval), Some(&own));
+    let asked = change.events.iter().find_map(|event| match event {
+        Event::ApprovalRequested { approval, .. } => Some(approval),
+        _ => None,
+    });
+    assert_eq!(asked, Some(&own));
 }
