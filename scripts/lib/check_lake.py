@@ -187,7 +187,8 @@ class Execution:
         if "${" in text:
             raise Wrong("a substitution is missing")
         self.account, self.waited = account, 0
-        self.context = {"Execution": {"Name": name, "StartTime": started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}}
+        # No time passes here but what `waited` counts.
+        self.context = {"Execution": {"Name": name}, "State": {"EnteredTime": started.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}}
         self.definition, self.given = json.loads(text), given
 
     def run(self):
