@@ -27,6 +27,7 @@ import sqlglot
 import yaml
 from sqlglot.optimizer.qualify import qualify
 
+from check_duckdb import QUERIES, bare
 from check_ocsf import EXAMPLES, ROOT, Schema, columns
 
 CLASSES = (2004, 3001, 3003, 3004, 6002, 6003)
@@ -77,6 +78,15 @@ def unloaded(text):
     return found[1], found[2]
 
 
+@functools.cache
+def translated(select):
+    """A query of Athena for DuckDB, and whether it names its projects as literals. Every column must be one of the template's table."""
+    parsed = sqlglot.parse_one(select, dialect="athena")
+    qualify(parsed.copy(), schema={GIVEN["Database"]: {"exported": columns()}}, dialect="athena", validate_qualify_columns=True)
+    injected = [one for one in parsed.find_all(sqlglot.exp.In) if one.this.name == "project"]
+    return parsed.sql("duckdb"), len(injected) == 1 and all(isinstance(value, sqlglot.exp.Literal) for value in injected[0].expressions)
+
+
 def fires():
     """When the schedule starts the machine, from the day after `FIRST` on."""
     rule = resources()["LakeRule"]["Properties"]
@@ -114,9 +124,9 @@ class Account:
         self.lake_before = None
         self.database = duckdb.connect(config={"autoinstall_known_extensions": "false", "TimeZone": "UTC"})
         types = {name: sqlglot.exp.DataType.build(kind, dialect="hive").sql("duckdb", identify=True) for name, kind in columns().items()}
-        self.partitions = {name: types.pop(name) for name in ("project", "date")}
+        del types["project"], types["date"]
         self.database.execute(
-            f"CREATE SCHEMA {GIVEN['Database']}; CREATE VIEW {GIVEN['Database']}.exported AS SELECT * FROM read_json('archive/audit/*/*/*.jsonl.gz', "
+            f"CREATE SCHEMA {GIVEN['Database']}; CREATE TABLE {GIVEN['Database']}.exported AS SELECT * FROM read_json('archive/audit/*/*/*.jsonl.gz', "
             f"format = 'newline_delimited', columns = {types!r}, hive_partitioning = true, hive_types = {{'project': VARCHAR, 'date': VARCHAR}})")
 
     def call(self, resource, arguments):
@@ -155,11 +165,8 @@ class Account:
         select, target = unloaded(text)
         bucket, _, folder = target.partition("/")
         expect("the bucket", bucket, "lake")
-        parsed = sqlglot.parse_one(select, dialect="athena")
-        # Every column is one of the template's table.
-        qualify(parsed.copy(), schema={GIVEN["Database"]: {"exported": columns()}}, dialect="athena", validate_qualify_columns=True)
-        injected = [one for one in parsed.find_all(sqlglot.exp.In) if one.this.name == "project"]
-        if len(injected) != 1 or not all(isinstance(value, sqlglot.exp.Literal) for value in injected[0].expressions):
+        answered, names_projects = translated(select)
+        if not names_projects:
             return Failure("Athena.CONSTRAINT_VIOLATION", "an injected partition without static values")
         place = pathlib.Path(bucket, folder)
         if accidents := self.accidents.get(re.search(r"-(\d{4})/", folder)[1]):
@@ -167,7 +174,7 @@ class Account:
         place.mkdir(parents=True, exist_ok=True)
         file = place / f"{uuid.uuid4()}.parquet"
         try:
-            [count] = self.database.execute(f"COPY ({parsed.sql('duckdb')}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
+            [count] = self.database.execute(f"COPY ({answered}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
         except duckdb.Error as error:
             return Failure("Athena.Invalid", str(error))
         if not count:
@@ -284,13 +291,6 @@ def archive(examples):
             for name in ["shard-1-9", "shard-table-1-9"]:
                 (place / f"{name}.jsonl.gz").write_bytes(gzip.compress(lines))
     return events
-
-
-def bare(value):
-    """Without what is null, as the archive has it."""
-    if isinstance(value, dict):
-        return {key: bare(held) for key, held in value.items() if held is not None}
-    return [bare(held) for held in value] if isinstance(value, list) else value
 
 
 def folder(class_uid, day):
@@ -470,22 +470,32 @@ BREAKS = {
 }
 
 
-def check_breaks(version):
+def check_breaks():
     for what, change in BREAKS.items():
         broken = copy.deepcopy(machine())
         change(broken)
         try:
-            hold(broken, version)
+            hold(broken, next(iter(EXAMPLES)))
         except (Wrong, Failure, sqlglot.errors.SqlglotError):
             continue
-        raise Wrong(f"the check does not see: {what}")
+        raise Wrong(f"a broken machine passes: {what}")
+
+
+def check_copies():
+    """The conversion of a copy of the archive has the same columns."""
+    text = (QUERIES / "security-lake.sql").read_text()
+    copied = sqlglot.parse_one(re.search(r"^COPY \((.*)^\) TO", text, re.S | re.M)[1], dialect="duckdb").named_selects
+    select, _ = unloaded(machine()["States"]["Asked"]["Assign"]["statement"].replace(":folder", "folder/"))
+    select = select.replace("${Database}", "d").replace(":projects", "''").replace(":class", "1")
+    expect("columns of infra/duckdb/security-lake.sql", copied[:-3], sqlglot.parse_one(select, dialect="athena").named_selects)
 
 
 if __name__ == "__main__":
     try:
         for checked in EXAMPLES:
             hold(machine(), checked)
-        check_breaks(next(iter(EXAMPLES)))
+        check_copies()
+        check_breaks()
     except (Wrong, Failure) as fault:
         sys.exit(f"check-lake: {fault}")
     print(f"check-lake: the machine writes each event once, and {len(BREAKS)} broken ones are seen", file=sys.stderr)
