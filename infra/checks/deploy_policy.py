@@ -75,6 +75,11 @@ NEEDS = {
     "AWS::ApiGateway::Deployment": [(HTTP, REST + "/x/deployments")],
     "AWS::ApiGateway::Stage": [(HTTP, REST + "/x/stages/live")],
     "AWS::Events::Rule": [(calls("events", "PutRule DescribeRule DeleteRule PutTargets RemoveTargets ListTargetsByRule TagResource UntagResource ListTagsForResource"), f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{{name}}")],
+    "AWS::StepFunctions::StateMachine": [
+        (calls("states", "CreateStateMachine DescribeStateMachine UpdateStateMachine DeleteStateMachine TagResource UntagResource ListTagsForResource"), f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{{name}}"),
+        (["iam:PassRole"], f"arn:aws:iam::{ACCOUNT}:role/sealfleet/control/{PREFIX}-lake", {"iam:PassedToService": "states.amazonaws.com"}),
+        (["iam:PassRole"], f"arn:aws:iam::{ACCOUNT}:role/sealfleet/control/{PREFIX}-lake-start", {"iam:PassedToService": "events.amazonaws.com"})],
+    "AWS::Athena::WorkGroup": [(calls("athena", "CreateWorkGroup GetWorkGroup UpdateWorkGroup DeleteWorkGroup TagResource UntagResource ListTagsForResource"), f"arn:aws:athena:{REGION}:{ACCOUNT}:workgroup/{{name}}")],
     "AWS::CloudWatch::Alarm": [(calls("cloudwatch", "PutMetricAlarm DescribeAlarms DeleteAlarms TagResource UntagResource ListTagsForResource"), f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{{name}}")],
     "AWS::CloudWatch::Dashboard": [(calls("cloudwatch", "PutDashboard GetDashboard DeleteDashboards"), f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{{name}}")],
     "AWS::Glue::Database": [(calls("glue", "CreateDatabase GetDatabase UpdateDatabase DeleteDatabase"), arn) for arn in (f"arn:aws:glue:{REGION}:{ACCOUNT}:catalog", f"arn:aws:glue:{REGION}:{ACCOUNT}:database/{PREFIX}_audit")],
@@ -135,12 +140,16 @@ NEVER = [
     (calls("logs", "GetLogEvents FilterLogEvents"), f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/{PREFIX}/{PROJECT}"),
     (calls("logs", "DeleteLogGroup PutRetentionPolicy"), f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/somebody/elses"),
     (calls("cloudformation", "CreateChangeSet DeleteStack"), STACK + "somebody-elses/x"),
+    (calls("states", "StartExecution UpdateStateMachine"), f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:somebody-elses"),
+    (calls("states", "StartExecution"), f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{PREFIX}-lake"),
+    (calls("athena", "StartQueryExecution"), f"arn:aws:athena:{REGION}:{ACCOUNT}:workgroup/{PREFIX}-lake"),
+    (calls("athena", "DeleteWorkGroup UpdateWorkGroup"), f"arn:aws:athena:{REGION}:{ACCOUNT}:workgroup/primary"),
     (calls("ec2", "DeleteVpc RunInstances"), NETWORK + "vpc/x"),
     (calls("ecs", "RunTask ExecuteCommand"), f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/{PREFIX}/x"),
 ]
 
 NAMES = ("TableName", "QueueName", "FunctionName", "RoleName", "ManagedPolicyName", "LogGroupName", "BucketName", "AliasName", "ClusterName",
-         "AlarmName", "DashboardName", "Name")
+         "AlarmName", "DashboardName", "StateMachineName", "Name")
 
 
 def name_of(properties):

@@ -196,13 +196,17 @@ def only_the_queue_of_a_fargate_pool_and_the_one_of_what_is_left_have_a_trigger_
 @rule(lambda t: t.control["Resources"].pop("SweepAsynchronous"),
       lambda t: props(t.control, "ObserveAsynchronous").pop("DestinationConfig"),
       lambda t: props(t.control, "ObserveAsynchronous").pop("MaximumRetryAttempts"),
-      lambda t: props(t.control, "DigestRule")["Targets"][0].pop("DeadLetterConfig"))
+      lambda t: props(t.control, "DigestRule")["Targets"][0].pop("DeadLetterConfig"),
+      lambda t: props(t.control, "LakeRule")["Targets"][0].pop("DeadLetterConfig"))
 def what_an_event_failed_on_is_kept(t):
     asynchronous = dict(t.of_type("AWS::Lambda::EventInvokeConfig"))
     for name, event_rule in t.of_type("AWS::Events::Rule"):
         for target in event_rule["Properties"]["Targets"]:
             if "DeadLetterConfig" not in target or "RetryPolicy" not in target:
                 yield f"{name}: its target has no dead letters"
+            if target["Arn"] == {"Ref": "LakeMachine"}:
+                # Its executions stay, and an alarm tells of those that failed.
+                continue
             function = target["Arn"]["Fn::GetAtt"][0]
             configs = [c["Properties"] for c in asynchronous.values() if c["Properties"]["FunctionName"] == {"Ref": function}]
             if not any("OnFailure" in c.get("DestinationConfig", {}) and "MaximumRetryAttempts" in c for c in configs):
@@ -376,6 +380,7 @@ DENIES = {
     "NeverRewriteAudit": ["dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"],
     "NeverShortenTheArchive": ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"],
     "NeverScan": ["dynamodb:Scan"],
+    "NeverStartAnythingElse": ["athena:StartQueryExecution", "states:StartExecution"],
     "NeverTouchOutputs": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
 }
 
@@ -732,6 +737,8 @@ WATCHED = [
     (OURS, "ReadsUnexplained", "witness", "control"),
     (OURS, "DigestsWritten", "export", "control"),
     ("AWS/Lambda", "Invocations", {"Ref": "SweepFunction"}, "control"),
+    ("AWS/States", "ExecutionsFailed", {"Ref": "LakeMachine"}, "control"),
+    ("AWS/States", "ExecutionsSucceeded", {"Ref": "LakeMachine"}, "control"),
 ]
 
 
@@ -740,6 +747,8 @@ WATCHED = [
       lambda t: props(t.control, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
       lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"),
       lambda t: props(t.control, "SweepMissingAlarm").update(TreatMissingData="missing"),
+      lambda t: props(t.control, "LakeMissingAlarm").update(TreatMissingData="notBreaching"),
+      lambda t: t.control["Resources"].pop("LakeFailedAlarm"),
       lambda t: props(t.control, "WitnessSilentAlarm")["Metrics"].pop(),
       lambda t: props(t.control, "WitnessSilentAlarm")["Metrics"][0].update(Expression="released"))
 def what_must_not_go_unnoticed_has_an_alarm(t):
@@ -752,7 +761,7 @@ def what_must_not_go_unnoticed_has_an_alarm(t):
         alarms = [r["Properties"] for r in getattr(t, place)["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
         if not any(is_on(alarm, namespace, metric, dimension) for alarm in alarms):
             yield f"{metric} of {dimension}"
-    for name in ("DigestMissingAlarm", "SweepMissingAlarm"):
+    for name in ("DigestMissingAlarm", "SweepMissingAlarm", "LakeMissingAlarm"):
         if props(t.control, name)["TreatMissingData"] != "breaching":
             yield f"{name}: what is missing is missing data"
     silent = props(t.control, "WitnessSilentAlarm")
@@ -990,6 +999,125 @@ def every_function_may_use_your_own_key_through_the_services_that_keep_data(t):
             yield name
     if "kms:ViaService" not in json.dumps(policy["PolicyDocument"]["Statement"][0].get("Condition", {})):
         yield "ControlPlaneKeyUse: directly, too"
+
+
+# ---------------------------------------------------------------- Security Lake
+
+
+LAKE_CONDITIONS = {
+    "WritesLake": {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecurityLakeBucket"}, ""]}]},
+    "LakeReadsByKey": {"Fn::And": [{"Condition": "WritesLake"}, {"Condition": "HasKey"}]},
+    "LakeWritesByKey": {"Fn::And": [{"Condition": "WritesLake"}, {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecurityLakeKmsKeyArn"}, ""]}]}]},
+}
+
+
+@rule(lambda t: t.control["Parameters"]["SecurityLakeBucket"].update(Default="lake"),
+      lambda t: t.control["Resources"]["LakeRule"].pop("Condition"),
+      lambda t: t.control["Resources"]["LakeMissingAlarm"].update(Condition="OnAws"),
+      lambda t: t.control["Conditions"].update(WritesLake={"Fn::Equals": [1, 1]}))
+def security_lake_costs_nothing_unless_a_bucket_is_named(t):
+    if t.control["Parameters"]["SecurityLakeBucket"]["Default"] != "":
+        yield "SecurityLakeBucket"
+    for name, condition in LAKE_CONDITIONS.items():
+        if t.control["Conditions"][name] != condition:
+            yield name
+    for name, resource in t.control["Resources"].items():
+        if (name.startswith("Lake") or mentions(resource, "SecurityLakeBucket")) and resource.get("Condition") not in LAKE_CONDITIONS:
+            yield name
+
+
+@rule(lambda t: props(t.control, "LakeRule").update(ScheduleExpression="rate(1 day)"),
+      lambda t: props(t.control, "LakeRule").update(ScheduleExpression="cron(0 * * * ? *)"),
+      lambda t: props(t.control, "LakeRule").update(ScheduleExpression="cron(30 0 * * ? *)"),
+      lambda t: props(t.control, "LakeRule").update(State="DISABLED"),
+      lambda t: props(t.control, "LakeRule")["Targets"][0].update(Input="{}"),
+      lambda t: props(t.control, "TrailMapping").update(MaximumRecordAgeInSeconds=72000),
+      lambda t: props(t.control, "ExportMapping").update(MaximumRecordAgeInSeconds=72000))
+def a_day_goes_to_the_lake_when_nothing_more_comes_by_itself(t):
+    lake = props(t.control, "LakeRule")
+    daily = re.fullmatch(r"cron\((\d+) (\d+) \* \* \? \*\)", lake["ScheduleExpression"])
+    if not daily or lake["State"] != "ENABLED":
+        yield f"LakeRule: not daily: {lake['ScheduleExpression']}, {lake['State']}"
+        return
+    # The machine takes the day before yesterday. An hour is for what the functions themselves take.
+    waits = 86400 + 3600 * int(daily[2]) + 60 * int(daily[1]) - 3600
+    if waits < sum(props(t.control, name)["MaximumRecordAgeInSeconds"] for name in ("TrailMapping", "ExportMapping")):
+        yield "LakeRule: too early"
+    # The event's time says which day it is.
+    if any(key in target for target in lake["Targets"] for key in ("Input", "InputPath", "InputTransformer")):
+        yield "LakeRule: another input than the event"
+
+
+def arn(text):
+    return {"Fn::Sub": "arn:${AWS::Partition}:" + text}
+
+
+LAKE_BUCKET = "s3:::${SecurityLakeBucket}"
+# What the roles of the lake may: all of it.
+LAKE = {
+    "LakeRole": [
+        (["athena:GetQueryExecution", "athena:StartQueryExecution", "athena:StopQueryExecution"], [arn("athena:${AWS::Region}:${AWS::AccountId}:workgroup/${NamePrefix}-lake")]),
+        (["athena:GetDataCatalog"], [arn("athena:${AWS::Region}:${AWS::AccountId}:datacatalog/AwsDataCatalog")]),
+        (["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable"], [
+            arn("glue:${AWS::Region}:${AWS::AccountId}:" + one) for one in ("catalog", "database/${NamePrefix}_audit", "table/${NamePrefix}_audit/exported")]),
+        (["glue:GetDatabase"], [arn("glue:${AWS::Region}:${AWS::AccountId}:database/default")]),
+        (["s3:GetBucketLocation", "s3:ListBucket"], [{"Fn::GetAtt": ["AuditBucket", "Arn"]}]),
+        (["s3:GetObject"], [{"Fn::Sub": "${AuditBucket.Arn}/audit/*"}]),
+        (["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"], [arn(LAKE_BUCKET)]),
+        (["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"], [arn(LAKE_BUCKET + "/${SecurityLakePrefix}-*")]),
+    ],
+    "LakeStartRole": [(["states:StartExecution"], [arn("states:${AWS::Region}:${AWS::AccountId}:stateMachine:${NamePrefix}-lake")])],
+    "LakeReadKeyUse": [(["kms:Decrypt"], [{"Ref": "KmsKeyArn"}])],
+    "LakeWriteKeyUse": [(["kms:Decrypt", "kms:GenerateDataKey"], [{"Ref": "SecurityLakeKmsKeyArn"}])],
+}
+
+
+def of_lake(t, name, sid):
+    return next(s for owner, s in t.statements() if owner == name and s["Sid"] == sid)
+
+
+@rule(lambda t: of_lake(t, "LakeRole", "WriteLake")["Action"].append("s3:DeleteObject"),
+      lambda t: of_lake(t, "LakeRole", "WriteLake").update(Resource=arn(LAKE_BUCKET + "/*")),
+      lambda t: of_lake(t, "LakeRole", "ReadArchive").update(Resource={"Fn::Sub": "${AuditBucket.Arn}/*"}),
+      lambda t: of_lake(t, "LakeRole", "Query").update(Resource=arn("athena:${AWS::Region}:${AWS::AccountId}:workgroup/*")),
+      lambda t: of_lake(t, "LakeRole", "Table")["Action"].append("glue:UpdateTable"),
+      lambda t: of_lake(t, "LakeStartRole", "Start").update(Resource=arn("states:${AWS::Region}:${AWS::AccountId}:stateMachine:*")),
+      lambda t: of_lake(t, "LakeReadKeyUse", "ArchiveThroughS3").pop("Condition"),
+      lambda t: of_lake(t, "LakeWriteKeyUse", "LakeThroughS3").update(Resource="*"),
+      lambda t: props(t.control, "LakeWriteKeyUse")["Roles"].append({"Ref": "ExportRole"}),
+      lambda t: props(t.control, "LakeMachine").update(RoleArn={"Fn::GetAtt": ["ExportRole", "Arn"]}),
+      lambda t: props(t.control, "LakeRule")["Targets"][0].update(RoleArn={"Fn::GetAtt": ["LakeRole", "Arn"]}))
+def what_writes_the_lake_reads_the_archive_and_adds_to_its_folders_alone(t):
+    for name, wanted in LAKE.items():
+        found = [(listed(s["Action"]), listed(s["Resource"])) for owner, s in t.allows() if owner == name]
+        if found != wanted:
+            yield name
+        for owner, statement in t.allows():
+            if owner == name and name.endswith("KeyUse") and "s3.${AWS::Region}" not in json.dumps(statement.get("Condition", {}).get("StringEquals", {}).get("kms:ViaService")):
+                yield f"{name}: not through S3"
+    for name in ("LakeReadKeyUse", "LakeWriteKeyUse"):
+        if props(t.control, name)["Roles"] != [{"Ref": "LakeRole"}]:
+            yield f"{name}: on other roles"
+    if props(t.control, "LakeMachine")["RoleArn"] != {"Fn::GetAtt": ["LakeRole", "Arn"]}:
+        yield "LakeMachine: another role"
+    if [target["RoleArn"] for target in props(t.control, "LakeRule")["Targets"]] != [{"Fn::GetAtt": ["LakeStartRole", "Arn"]}]:
+        yield "LakeRule: another role"
+
+
+@rule(lambda t: workgroup(t).update(EnforceWorkGroupConfiguration=False),
+      lambda t: workgroup(t)["ManagedQueryResultsConfiguration"].update(Enabled=False),
+      lambda t: workgroup(t).update(ResultConfiguration={"EncryptionConfiguration": {"EncryptionOption": "SSE_S3"}}))
+def a_query_of_the_lake_has_the_workgroups_settings_and_the_lakes_own_encryption(t):
+    found = workgroup(t)
+    if found.get("EnforceWorkGroupConfiguration") is not True or found.get("ManagedQueryResultsConfiguration") != {"Enabled": True}:
+        yield "LakeWorkGroup"
+    # It would also encrypt what is unloaded, so that readers of the lake would need another key than the lake's.
+    if "ResultConfiguration" in found:
+        yield "LakeWorkGroup: encrypts otherwise than the lake"
+
+
+def workgroup(t):
+    return props(t.control, "LakeWorkGroup")["WorkGroupConfiguration"]
 
 
 def main():

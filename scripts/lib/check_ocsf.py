@@ -295,9 +295,7 @@ def check_queries():
     files = sorted((ROOT / "infra/athena").glob("*.sql"))
     for file in files:
         if file.name != "events.sql":
-            # sqlglot knows the query that Athena unloads, and not the word.
-            unloaded = re.search(r"^UNLOAD \((.*)^\)\nTO '.*'\nWITH \(", file.read_text(), re.S | re.M)
-            parsed = sqlglot.parse_one(unloaded[1] if unloaded else file.read_text(), dialect="athena")
+            parsed = sqlglot.parse_one(file.read_text(), dialect="athena")
             if isinstance(parsed, sqlglot.exp.Command):
                 sys.exit(f"check-ocsf: {file.name} is no query that was understood")
             qualify(parsed, schema=schema, dialect="athena", validate_qualify_columns=True)

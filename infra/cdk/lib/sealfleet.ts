@@ -4,6 +4,7 @@ import { IManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { CfnFunction } from 'aws-cdk-lib/aws-lambda';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
@@ -36,6 +37,24 @@ export interface SandboxNetwork {
   readonly subnets?: SubnetSelection;
   /** Security groups that decide what a sandbox can reach. At least one. */
   readonly securityGroups: ISecurityGroup[];
+}
+
+/** Where the audit archive is written as Parquet, in the folders of custom sources of Security Lake (docs/guides/siem.md). */
+export interface SecurityLake {
+  /** Security Lake's bucket of this account and region, or your own. */
+  readonly bucket: IBucket;
+  /**
+   * What keys in it begin with. A class has a folder of its own, `PREFIX-CLASS`.
+   *
+   * @default ext/sealfleet
+   */
+  readonly prefix?: string;
+  /**
+   * The key by which the bucket encrypts what is put into it.
+   *
+   * @default - S3's own
+   */
+  readonly encryptionKey?: IKey;
 }
 
 /** Properties of the control plane. An omitted property stays a parameter of the stack, with the template's default. */
@@ -147,6 +166,12 @@ export interface SealfleetProps {
    * @default OcsfVersion.V1_6
    */
   readonly ocsfVersion?: OcsfVersion;
+  /**
+   * Where each day of the audit archive is written as Parquet, a day after its end.
+   *
+   * @default - nowhere
+   */
+  readonly securityLake?: SecurityLake;
   /**
    * Days for which the ledger keeps a run after its end.
    *
@@ -342,6 +367,9 @@ export class Sealfleet extends Construct {
       AuditLockDays: props.auditLockDays,
       AuditExpireDays: props.auditExpireDays,
       OcsfVersion: props.ocsfVersion,
+      SecurityLakeBucket: props.securityLake?.bucket.bucketName,
+      SecurityLakePrefix: props.securityLake?.prefix,
+      SecurityLakeKmsKeyArn: props.securityLake?.encryptionKey?.keyArn,
       RunRetentionDays: props.runRetentionDays,
       Prices: props.prices,
       TrailRetentionDays: props.trailRetentionDays,
@@ -370,6 +398,8 @@ export class Sealfleet extends Construct {
       HasKey: props.encryptionKey ? true : undefined,
       HasAlarmTopic: props.alarmTopic ? true : undefined,
       HasBoundary: props.permissionsBoundary ? true : undefined,
+      WritesLake: props.securityLake ? true : undefined,
+      LakeWritesByKey: props.securityLake?.encryptionKey ? true : undefined,
       NamesZones: zones ? true : undefined,
       HasSandboxBuckets: props.sandboxBucketArns ? props.sandboxBucketArns.length > 0 : undefined,
     };

@@ -6,12 +6,14 @@ import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
 import { ManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { AuditLockMode, OcsfVersion, Sealfleet, SealfleetProject, SealfleetProjectProps } from '../lib';
 import { Json, code, given, newStack, normal, synth, translated } from './synth';
 
 const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000000';
 const SECRETS_KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000001';
+const LAKE_KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000002';
 const BOUNDARY = 'arn:aws:iam::111122223333:policy/boundary';
 const TOPIC = 'arn:aws:sns:eu-west-1:111122223333:alarms';
 const PROJECT: SealfleetProjectProps = { project: 'healthcare', pullPool: 'workers', fargatePool: 'fargate' };
@@ -71,6 +73,9 @@ test('the control plane with properties is the SAM template with those parameter
     auditLockDays: 400,
     auditExpireDays: 800,
     ocsfVersion: OcsfVersion.V1_9,
+    securityLake: {
+      bucket: Bucket.fromBucketName(stack, 'Lake', 'acme-lake'), prefix: 'ext/acme', encryptionKey: Key.fromKeyArn(stack, 'LakeKey', LAKE_KEY),
+    },
     runRetentionDays: 10,
     prices: '{}',
     trailRetentionDays: 20,
@@ -99,14 +104,14 @@ test('the control plane with properties is the SAM template with those parameter
     SandboxBucketArns: ['arn:aws:s3:::acme-data', 'arn:aws:s3:::acme-data/*'],
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
     SandboxInternet: 'true', EgressNetworks: ['10.1.0.0/16', '10.2.0.0/16'], KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, SystemLogLevel: 'INFO', AuditLockMode: 'COMPLIANCE',
-    AuditLockDays: 400, AuditExpireDays: 800, OcsfVersion: '1.9', RunRetentionDays: 10, Prices: '{}', TrailRetentionDays: 20, OutputRetentionDays: 7, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
+    AuditLockDays: 400, AuditExpireDays: 800, OcsfVersion: '1.9', SecurityLakeBucket: 'acme-lake', SecurityLakePrefix: 'ext/acme', SecurityLakeKmsKeyArn: LAKE_KEY, RunRetentionDays: 10, Prices: '{}', TrailRetentionDays: 20, OutputRetentionDays: 7, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
     RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]', IssuerUrl: 'https://issuer.example.com', IdentityKeys: 'a,b',
     ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
-  const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic', 'HasBoundary', 'NamesZones', 'HasSandboxBuckets'];
+  const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic', 'HasBoundary', 'NamesZones', 'HasSandboxBuckets', 'WritesLake', 'LakeWritesByKey'];
   assert.deepEqual(less(made, decided, []), less(expected, decided, ['NetworkIsWhole', 'ZonesAreTwo']));
-  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['no', 'yes', 'yes', 'yes', 'yes', 'yes']);
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['no', 'yes', 'yes', 'yes', 'yes', 'yes', 'yes', 'yes']);
   // A remaining parameter has no property yet: add one to SealfleetProps and to this test. `sealfleet restore` sets the first four
   // in the stack, so a property would undo it.
   assert.deepEqual(Object.keys(made.Parameters), ['TableSuffix', 'LedgerStreamArn', 'AuditStreamArn', 'Closed', 'LocalEndpoint']);
@@ -145,6 +150,7 @@ test('what the same stack makes can be given', () => {
     network: { vpc, securityGroups: [new SecurityGroup(stack, 'Group', { vpc, allowAllOutbound: false })] },
     encryptionKey: new Key(stack, 'Key'),
     alarmTopic: new Topic(stack, 'Topic'),
+    securityLake: { bucket: new Bucket(stack, 'Lake'), encryptionKey: new Key(stack, 'LakeKey') },
   });
   // CloudFormation evaluates conditions and rules before it knows any resource.
   const { Conditions, Rules, Resources } = synth(stack);

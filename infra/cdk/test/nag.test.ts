@@ -118,6 +118,26 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: only('${AuditBucket.Arn}/*', 's3:GetObject', 's3:PutObject'),
   },
   {
+    rule: 'IAM5[Resource::<AuditBucket.Arn>/audit/*]', on: ['LakeRole'],
+    reason: 'Events of the archive, read only.',
+    evidence: only('${AuditBucket.Arn}/audit/*', 's3:GetObject'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:s3:::<SecurityLakeBucket>/<SecurityLakePrefix>-*]', on: ['LakeRole'],
+    reason: 'A folder for each class, in a bucket that is named. Nothing is read or deleted there.',
+    evidence: only('${SecurityLakeBucket}/${SecurityLakePrefix}-*', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts', 's3:PutObject'),
+  },
+  {
+    rule: 'SF1', on: ['LakeMachine'],
+    reason: 'Logs of state machines need permissions on all log deliveries of the account. A standard machine keeps the history of each execution for 90 days.',
+    evidence: (template) => resource(template, 'LakeMachine').StateMachineType === 'STANDARD' && 'LakeFailedAlarm' in template.Resources,
+  },
+  {
+    rule: 'SF2', on: ['LakeMachine'],
+    reason: 'The history says what each step took, and nothing else is called.',
+    evidence: (template) => resource(template, 'LakeMachine').StateMachineType === 'STANDARD',
+  },
+  {
     rule: 'APIG4',
     reason: 'Callers hold API tokens, which the functions check against the ledger before anything else. Routes for IAM callers ask for a signature. What is public are the keys of identity tokens, and the API\'s document.',
     evidence: (template) => resource(template, 'PostSandboxStepRoute').AuthorizationType === 'AWS_IAM',

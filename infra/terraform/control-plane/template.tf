@@ -248,6 +248,40 @@ variable "ocsf_version" {
   }
 }
 
+variable "security_lake_bucket" {
+  type        = string
+  description = "Bucket in this account and region, Security Lake's or your own, to which each day of the audit archive is written as Parquet (docs/guides/siem.md). Empty writes nothing and costs nothing."
+  default     = null
+  validation {
+    condition     = var.security_lake_bucket == null ? true : can(regex("^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$", var.security_lake_bucket))
+    error_message = "security_lake_bucket: the name of a bucket."
+  }
+}
+
+variable "security_lake_prefix" {
+  type        = string
+  description = "What the keys in SecurityLakeBucket begin with. A class has a folder of its own, PREFIX-CLASS: with ext/sealfleet, Security Lake needs the custom sources sealfleet-2004, -3001, -3003, -3004, -6002 and -6003."
+  default     = null
+  validation {
+    condition     = var.security_lake_prefix == null ? true : can(regex("^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$", var.security_lake_prefix))
+    error_message = "security_lake_prefix: letters, digits, dots, hyphens and underscores between slashes."
+  }
+  validation {
+    condition     = var.security_lake_prefix == null ? true : length(var.security_lake_prefix) <= 128
+    error_message = "security_lake_prefix: at most 128 characters."
+  }
+}
+
+variable "security_lake_kms_key_arn" {
+  type        = string
+  description = "The key by which SecurityLakeBucket encrypts what is put into it. Empty if it is S3's own."
+  default     = null
+  validation {
+    condition     = var.security_lake_kms_key_arn == null ? true : can(regex("^(arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)?$", var.security_lake_kms_key_arn))
+    error_message = "security_lake_kms_key_arn: the ARN of a KMS key, not of an alias."
+  }
+}
+
 variable "export_window_seconds" {
   type        = number
   description = "Seconds for which export collects audit rows into one object, unless ExportBatchSize are there sooner. Longer means fewer and larger objects."
@@ -476,6 +510,9 @@ locals {
     AuditLockDays               = tostring(var.audit_lock_days)
     AuditExpireDays             = tostring(var.audit_expire_days)
     OcsfVersion                 = tostring(var.ocsf_version)
+    SecurityLakeBucket          = tostring(var.security_lake_bucket)
+    SecurityLakePrefix          = tostring(var.security_lake_prefix)
+    SecurityLakeKmsKeyArn       = tostring(var.security_lake_kms_key_arn)
     ExportWindowSeconds         = tostring(var.export_window_seconds)
     ExportBatchSize             = tostring(var.export_batch_size)
     QueueAgeSeconds             = tostring(var.queue_age_seconds)

@@ -111,6 +111,11 @@ pub const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000
 pub const SECRETS_KEY: &str =
     "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e60";
 
+/// The bucket of Security Lake, and its key.
+pub const LAKE: &str = "acme-lake";
+pub const LAKE_KEY: &str =
+    "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e61";
+
 /// The name prefix, unless told otherwise: the templates' default.
 pub const PREFIX: &str = "sealfleet";
 
@@ -122,7 +127,8 @@ pub const LAMBDA_KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/lambda";
 pub enum Shape {
     /// In a network of yours, without a key of yours. As the local stack.
     Small,
-    /// With a network made for sandboxes, an API in it, and a key of yours, [`KEY`].
+    /// With a network made for sandboxes, an API in it, a key of yours, [`KEY`], and Security Lake,
+    /// [`LAKE`].
     Large,
 }
 
@@ -190,9 +196,9 @@ impl Account {
             invocations: Vec::new(),
             rules: Vec::new(),
         };
-        let (key, secrets_key, network) = match shape {
-            Shape::Small => ("", "", "some-network"),
-            Shape::Large => (KEY, SECRETS_KEY, ""),
+        let (key, secrets_key, network, lake, lake_key) = match shape {
+            Shape::Small => ("", "", "some-network", "", ""),
+            Shape::Large => (KEY, SECRETS_KEY, "", LAKE, LAKE_KEY),
         };
         let mut control = templates.control.clone();
         // Whatever has no default: its value decides nothing here.
@@ -219,6 +225,8 @@ impl Account {
         let control = control
             .with("NamePrefix", json!(prefix))
             .with("KmsKeyArn", json!(key))
+            .with("SecurityLakeBucket", json!(lake))
+            .with("SecurityLakeKmsKeyArn", json!(lake_key))
             .with("Subnets", json!([network]))
             .with("SecurityGroups", json!([network]));
         account.add(&control, None)?;

@@ -300,7 +300,7 @@ impl Matrix {
                 Ok(observed) if !row.is_about(account.shape) => {
                     found.extend(compare(&nobodys(row), &observed))
                 }
-                Ok(observed) => found.extend(compare(row, &observed)),
+                Ok(observed) => found.extend(compare(&of_deployed(row, account), &observed)),
                 Err(error) => found.push(format!("`{}`: {error}", row.what)),
             }
             found.extend(self.needless(account, row));
@@ -817,6 +817,25 @@ fn nobodys(row: &Row) -> Row {
         slot: no(),
         look: no(),
         bring: no(),
+        ..row.clone()
+    }
+}
+
+/// The row without the roles that this deployment does not have.
+fn of_deployed(row: &Row, account: &Account) -> Row {
+    let Answer::Only(names) = &row.functions else {
+        return row.clone();
+    };
+    let mut there = names.clone();
+    there.retain(|name| {
+        let mut roles = account.roles.iter();
+        roles.any(|role| role.kind == Kind::Function && role.name == *name)
+    });
+    Row {
+        functions: match there.len() {
+            0 => no(),
+            _ => Answer::Only(there),
+        },
         ..row.clone()
     }
 }
