@@ -169,6 +169,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         stores:
             s34_every_backend_and_delivery
             s84_backends_are_checked_before_steps_run
+            s84_logins_at_aws_are_checked_before_steps_run
             s84_one_command_writes_and_pins;
         vault:
             s84_a_worker_reads_vault

@@ -1,9 +1,12 @@
 //! A value of every identity backend of workers, delivered in every way: it is where it belongs,
 //! and nowhere else.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sealfleet_test_aws::agentcore::{self, ACTIONS, AgentCore, Grant, WORKLOAD};
+use sealfleet_test_aws::{Account, REGION, role_arn};
 use sealfleet_test_stack::canary::{
     self, Kind, Needle, Report, Search, files_with, search_process,
 };
@@ -37,6 +40,7 @@ pub async fn s34_every_backend_and_delivery(stack: &Stack) -> Outcome {
     let store = BuiltinStore::create(stack, &project).await?;
     let upstream = Upstream::tls().await?;
     connect.change(|does| does.vaults = vec![(project.id.clone(), connect::VAULT.to_owned())]);
+    let agentcore = agentcore_of(stack, &project).await;
 
     let mut keys = Vec::new();
     let of_sops: Vec<Key> = DELIVERIES.map(|how| Key::new(how, "SOPS")).into();
@@ -75,6 +79,16 @@ pub async fn s34_every_backend_and_delivery(stack: &Stack) -> Outcome {
         let version = connect.put(&title, field);
         let reference = format!("onepassword://{}/{title}/password@{version}", project.id);
         keys.push(key.at(&reference));
+
+        let key = Key::new(how, "AGENTCORE");
+        agentcore.put_key(&key.name, &key.value);
+        let reference = format!("agentcore://{}", key.name);
+        keys.push(key.at(&reference));
+
+        let key = Key::new(how, "OAUTH2");
+        agentcore.put_oauth2(&key.name, Grant::Token(key.value.clone()));
+        let reference = format!("agentcore://{}#oauth2", key.name);
+        keys.push(key.at(&reference));
     }
     let token = |name: &str, content: &str| -> Outcome<String> {
         let path = stack.scratch.join(format!("{name}-{}", unique()));
@@ -99,7 +113,15 @@ pub async fn s34_every_backend_and_delivery(stack: &Stack) -> Outcome {
             token("connect", connect::TOKEN)?,
         ),
     ];
-    let options = [&options[..], &reader(stack, &project)].concat();
+    let scopes = DELIVERIES.map(|how| format!("{how}_OAUTH2=read"));
+    let scopes = ("--agentcore-scopes", scopes.join(","));
+    let options = [
+        &options[..],
+        &reader(stack, &project),
+        &steps_of(&agentcore),
+        &[scopes],
+    ]
+    .concat();
     let at = At {
         stack,
         project: &project,
@@ -126,6 +148,24 @@ pub async fn s34_every_backend_and_delivery(stack: &Stack) -> Outcome {
     let left = std::fs::read_dir(&wrapped)?.count();
     ensure!(left < 4, "no wrapped secret id was taken");
     Ok(())
+}
+
+/// AgentCore Identity in an account that knows the control plane's issuer, with a role for steps
+/// of this project.
+async fn agentcore_of(stack: &Stack, project: &Project) -> AgentCore {
+    let role = agentcore::role("steps", &project.id, &ACTIONS);
+    AgentCore::start(Account::start(&stack.parts.api_url, vec![role]).await).await
+}
+
+/// The options of a worker whose steps assume that role.
+fn steps_of(agentcore: &AgentCore) -> [(&'static str, String); 5] {
+    [
+        ("--agentcore-workload", WORKLOAD.to_owned()),
+        ("--agentcore-role", role_arn("steps")),
+        ("--agentcore-region", REGION.to_owned()),
+        ("--agentcore-address", agentcore.url.clone()),
+        ("--agentcore-sts-address", agentcore.account.sts.clone()),
+    ]
 }
 
 /// 84. Before steps run, `backend check` says of each backend whether its login holds, what it may
@@ -179,35 +219,15 @@ pub async fn s84_backends_are_checked_before_steps_run(stack: &Stack) -> Outcome
         ("--reference", absent),
         ("--reference", kept.reference.clone()),
     ];
-    let program = stack.binaries.join("sealfleet-worker");
-    let asked = async |options: &[(&str, String)]| -> Outcome<(bool, String)> {
-        let mut command = tokio::process::Command::new(&program);
-        command.args(["backend", "check", "--output", "json"]);
-        for (option, value) in options {
-            command.args([*option, value]);
-        }
-        let done = command.output().await?;
-        let said = String::from_utf8_lossy(&done.stdout).into_owned();
-        let noted = String::from_utf8_lossy(&done.stderr).into_owned();
-        for key in [&key, &kept] {
-            let is_told = said.contains(&key.value) || noted.contains(&key.value);
-            ensure!(!is_told, "a value is told: {said} {noted}");
-        }
-        Ok((done.status.success(), format!("{said}\n{noted}")))
-    };
-    let (good, said) = asked(&options).await?;
-    let answer = said.split("\nsealfleet-worker:").next().unwrap_or_default();
-    let answer: Value = serde_json::from_str(answer.trim())
-        .map_err(|error| Failure::new(format!("{error}: {said}")))?;
-    ensure!(
-        !good && answer["usable"] == false,
-        "it is not usable: {said}"
-    );
+    let values = [key.value.as_str(), kept.value.as_str()];
+    let asked = async |options: &[(&str, String)]| checked(stack, options, &values).await;
+    let found = asked(&options).await?;
+    ensure!(!found.usable, "it is not usable: {}", found.said);
     let pinned = |reference: &str| {
         let uri = reference.split('@').next().unwrap_or_default();
         format!("`{uri}`")
     };
-    for (backend, check, verdict, found) in [
+    for (backend, check, verdict, what) in [
         ("builtin", "login", "passed", "it holds"),
         ("builtin", "reads", "passed", "builtin://crm"),
         ("builtin", &pinned(&stored.pinned()), "passed", "a value"),
@@ -225,14 +245,10 @@ pub async fn s84_backends_are_checked_before_steps_run(stack: &Stack) -> Outcome
         ("onepassword", "login", "passed", "it holds"),
         ("onepassword", "reads", "warned", "finance"),
     ] {
-        let findings = answer["findings"].as_array().into_iter().flatten();
-        let mut of = findings.filter(|one| one["backend"] == backend && one["check"] == check);
-        let one = of
-            .next()
-            .ok_or_else(|| Failure::new(format!("{backend} {check}: {said}")))?;
+        let one = found.of(backend, check)?;
         ensure_eq!(one["verdict"], verdict, "{one}");
         let text = one["found"].as_str().unwrap_or_default();
-        ensure!(text.contains(found), "{backend} {check}: {one}");
+        ensure!(text.contains(what), "{backend} {check}: {one}");
         ensure_eq!(one["advice"].is_string(), verdict != "passed", "{one}");
     }
 
@@ -245,12 +261,16 @@ pub async fn s84_backends_are_checked_before_steps_run(stack: &Stack) -> Outcome
         ("--vault-role", "steps".to_owned()),
         ("--vault-audience", AUDIENCE.to_owned()),
     ];
-    let (good, said) = asked(&options).await?;
-    ensure!(!good && said.contains("`--network policy`"), "{said}");
+    let found = asked(&options).await?;
+    let said = &found.said;
+    ensure!(
+        !found.usable && said.contains("`--network policy`"),
+        "{said}"
+    );
     ensure!(said.contains("logs in by its own token"), "{said}");
     let with_network = [&options[..], &[("--network", "policy".to_owned())]].concat();
-    let (good, said) = asked(&with_network).await?;
-    ensure!(good, "{said}");
+    let found = asked(&with_network).await?;
+    ensure!(found.usable, "{}", found.said);
     let nobody = [
         &with_network[..2],
         &[
@@ -260,16 +280,186 @@ pub async fn s84_backends_are_checked_before_steps_run(stack: &Stack) -> Outcome
         ],
     ]
     .concat();
-    let (good, said) = asked(&nobody).await?;
-    ensure!(!good && said.contains("unreachable"), "{said}");
+    let found = asked(&nobody).await?;
+    let said = &found.said;
+    ensure!(!found.usable && said.contains("unreachable"), "{said}");
     Ok(())
 }
 
-/// 84. One command writes a value to a store and pins it in a profile: a key of a secret of Vault,
-///     beside which others stay, and a value in a file of SOPS, whose others are pinned along.
-///     Where it cannot write, it says what to do.
+/// 84. `backend check` tries AWS without a token of a step: it tells whether Secrets Manager,
+///     AgentCore and STS are where the worker has them, and that steps log in by their own tokens.
+///     It asks for no credential.
+pub async fn s84_logins_at_aws_are_checked_before_steps_run(stack: &Stack) -> Outcome {
+    let project = stack.project("awschecked").await?;
+    let (agentcore, connect) = (agentcore_of(stack, &project).await, Connect::start().await);
+    let value = canary::value();
+    let stored = project.aws_secret(stack, "crm", &value).await?;
+    agentcore.put_key("crm", &value);
+    let path = |path: PathBuf| path.display().to_string();
+    let host = [
+        ("--project", project.id.clone()),
+        ("--rootfs", path(stack.parts.directory.join("rootfs"))),
+        ("--network", "policy".to_owned()),
+    ];
+    let references = [
+        ("--reference", stored.pinned()),
+        ("--reference", "agentcore://crm".to_owned()),
+    ];
+    let good = [
+        &host[..],
+        &reader(stack, &project),
+        &steps_of(&agentcore),
+        &references,
+    ]
+    .concat();
+    let with = |option: &str, value: &str| -> Vec<(&str, String)> {
+        let changed = good.iter().map(|(name, given)| match *name == option {
+            true => (*name, value.to_owned()),
+            false => (*name, given.clone()),
+        });
+        changed.collect()
+    };
+    let nowhere = "http://127.0.0.1:1";
+    for (options, backend, verdict, what) in [
+        (good.clone(), "aws-sm", "warned", "by its own token"),
+        (good.clone(), "agentcore", "warned", "by its own token"),
+        // Each of the two services that a login needs.
+        (
+            with("--aws-sm-address", nowhere),
+            "aws-sm",
+            "failed",
+            "unreachable",
+        ),
+        (
+            with("--aws-sm-sts-address", nowhere),
+            "aws-sm",
+            "failed",
+            "unreachable",
+        ),
+        (
+            with("--agentcore-address", nowhere),
+            "agentcore",
+            "failed",
+            "unreachable",
+        ),
+        (
+            with("--agentcore-sts-address", nowhere),
+            "agentcore",
+            "failed",
+            "unreachable",
+        ),
+        // What answers there is not AWS.
+        (
+            with("--aws-sm-address", &connect.url),
+            "aws-sm",
+            "failed",
+            "bad_answer",
+        ),
+        (
+            with("--aws-sm-sts-address", &connect.url),
+            "aws-sm",
+            "failed",
+            "bad_answer",
+        ),
+        (
+            with("--agentcore-address", &connect.url),
+            "agentcore",
+            "failed",
+            "bad_answer",
+        ),
+        (
+            with("--agentcore-sts-address", &connect.url),
+            "agentcore",
+            "failed",
+            "bad_answer",
+        ),
+        (
+            with("--aws-sm-role", "reader"),
+            "aws-sm",
+            "failed",
+            "no_login",
+        ),
+        (
+            with("--agentcore-role", "steps"),
+            "agentcore",
+            "failed",
+            "no_login",
+        ),
+    ] {
+        let found = checked(stack, &options, &[&value]).await?;
+        let one = found.of(backend, "login")?;
+        ensure_eq!(one["verdict"], verdict, "{backend} {what}: {one}");
+        let text = one["found"].as_str().unwrap_or_default();
+        ensure!(text.contains(what), "{backend}: {one}");
+        ensure_eq!(found.usable, verdict == "warned", "{}", found.said);
+        // What a login that is not tried would read is not left out silently.
+        let of_reference = match backend {
+            "aws-sm" => format!("`{}`", stored.uri),
+            _ => "`agentcore://crm`".to_owned(),
+        };
+        let one = found.of(backend, &of_reference)?;
+        ensure_eq!(one["verdict"], verdict, "{one}");
+    }
+    let asked = agentcore.asked();
+    let knocks = asked
+        .iter()
+        .filter(|(path, is_signed)| path == "/identities/GetWorkloadAccessToken" && !is_signed);
+    ensure!(
+        knocks.count() == asked.len() && !asked.is_empty(),
+        "{asked:?}"
+    );
+    ensure!(
+        agentcore.account.sessions().is_empty(),
+        "a session was given"
+    );
+    Ok(())
+}
+
+/// What `backend check` finds.
+struct Found {
+    usable: bool,
+    findings: Vec<Value>,
+    said: String,
+}
+
+impl Found {
+    fn of(&self, backend: &str, check: &str) -> Outcome<&Value> {
+        let mut findings = self.findings.iter();
+        let one = findings.find(|one| one["backend"] == backend && one["check"] == check);
+        one.ok_or_else(|| Failure::new(format!("{backend} {check}: {}", self.said)))
+    }
+}
+
+/// Asks `backend check`, which tells none of these values.
+async fn checked(stack: &Stack, options: &[(&str, String)], values: &[&str]) -> Outcome<Found> {
+    let mut command = tokio::process::Command::new(stack.binaries.join("sealfleet-worker"));
+    command.args(["backend", "check", "--output", "json"]);
+    for (option, value) in options {
+        command.args([*option, value]);
+    }
+    let done = command.output().await?;
+    let [answer, noted] = [&done.stdout, &done.stderr].map(|text| String::from_utf8_lossy(text));
+    let said = format!("{answer}\n{noted}");
+    let told = values.iter().find(|value| said.contains(**value));
+    ensure!(told.is_none(), "a value is told: {said}");
+    let answer: Value = serde_json::from_str(answer.trim())
+        .map_err(|error| Failure::new(format!("{error}: {said}")))?;
+    let usable = done.status.success();
+    ensure_eq!(answer["usable"], json!(usable), "{said}");
+    let findings = answer["findings"].as_array().cloned().unwrap_or_default();
+    Ok(Found {
+        usable,
+        findings,
+        said,
+    })
+}
+
+/// 84. One command writes a value to a store and pins it in a profile: a secret of a builtin store
+///     or of Secrets Manager, a key of a secret of Vault, beside which others stay, and a value in
+///     a file of SOPS, whose others are pinned along. Where it cannot write, it says what to do,
+///     and a name of another project is not written.
 pub async fn s84_one_command_writes_and_pins(stack: &Stack) -> Outcome {
-    let project = stack.project("written").await?;
+    let (project, other) = stack.pair("written").await?;
     let vault = Vault::plain(stack, &project).await?;
     let place = Place::new(stack, &project)?;
     place
@@ -283,12 +473,17 @@ pub async fn s84_one_command_writes_and_pins(stack: &Stack) -> Outcome {
     project.admin.create_profile("db", &content).await?;
     let token = stack.scratch.join(format!("token-{}", unique()));
     sealfleet_test_stack::private_file(&token, project.admin.credential())?;
+    let store = BuiltinStore::create(stack, &project).await?;
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/identity/bin");
     let put = async |reference: &str, key: &str, value: &str| -> Outcome<(bool, String)> {
         let mut command = tokio::process::Command::new(stack.binaries.join("sealfleet"));
         command
             .args(["secret", "put", reference, "--profile", "db", "--key", key])
             .args(["--sops-directory", &place.path("files")])
+            .env("AWS_ENDPOINT_URL", &stack.parts.endpoint)
+            .env("AWS_REGION", &stack.parts.region)
+            .env("AWS_ACCESS_KEY_ID", &stack.parts.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &stack.parts.secret_access_key)
             .env("SEALFLEET_API_URL", &stack.parts.api_url)
             .env("SEALFLEET_TOKEN_FILE", &token)
             .env("PATH", &programs)
@@ -297,6 +492,10 @@ pub async fn s84_one_command_writes_and_pins(stack: &Stack) -> Outcome {
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());
+        if reference.starts_with("builtin://") {
+            command.arg("--builtin-store").arg(&store.store);
+            command.arg("--builtin-key-file").arg(&store.key);
+        }
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             tokio::io::AsyncWriteExt::write_all(&mut stdin, value.as_bytes()).await?;
@@ -314,6 +513,34 @@ pub async fn s84_one_command_writes_and_pins(stack: &Stack) -> Outcome {
             .unwrap_or_default()
             .to_owned())
     };
+
+    for reference in [
+        "builtin://crm".to_owned(),
+        format!("aws-sm://sealfleet/{}/crm#token", project.id),
+    ] {
+        let mut versions = BTreeSet::new();
+        for _ in 0..2 {
+            let (done, said) = put(&reference, "STORED", &canary::value()).await?;
+            ensure!(done, "{reference}: {said}");
+            let pinned = pinned("STORED").await?;
+            let version = pinned.strip_prefix(&format!("{reference}@"));
+            let version = version.ok_or_else(|| Failure::new(format!("{pinned}: {said}")))?;
+            versions.insert(version.to_owned());
+        }
+        ensure_eq!(versions.len(), 2, "{reference}: {versions:?}");
+    }
+    for foreign in [
+        format!("aws-sm://sealfleet/{}/crm#token", other.id),
+        "builtin://system/crm".to_owned(),
+        format!("vault://kv/{}/crm#token", other.id),
+    ] {
+        let (done, said) = put(&foreign, "FOREIGN", &canary::value()).await?;
+        ensure!(
+            !done && !said.contains("the secret is written"),
+            "{foreign}: {said}"
+        );
+        ensure_eq!(pinned("FOREIGN").await?, "", "{foreign}");
+    }
 
     let at = format!("vault://kv/{}/crm", project.id);
     let (first, second) = (canary::value(), canary::value());
@@ -532,7 +759,7 @@ fn profile_of(keys: &[Key], port: u16) -> Value {
         "secrets": secrets.collect::<Map<String, Value>>(),
         "delivery": delivery.collect::<Map<String, Value>>(),
         "egress": { "allow": to },
-        "identity": { "audiences": [AUDIENCE] },
+        "identity": { "audiences": [AUDIENCE, agentcore::AUDIENCE] },
     })
 }
 

@@ -223,24 +223,23 @@ impl Trial<'_> {
         by_token: bool,
         add: &mut impl FnMut(&str, Verdict, String, Option<&'static str>),
     ) {
-        match checked.login {
-            Some(refusal) if by_token && refusal.code == "wrong_credential" => {
-                add(
-                    "login",
+        if let Some(refusal) = checked.login {
+            let (verdict, found, advice) = match by_token && refusal.code == "wrong_credential" {
+                true => (
                     Verdict::Warned,
                     "not tried: it answers, and each step logs in by its own token".to_owned(),
-                    Some(
-                        "run a step with the profile: its failure says what the role does not allow",
-                    ),
-                );
-                return;
+                    "run a step with the profile: its failure says what the role does not allow",
+                ),
+                false => (Verdict::Failed, said(&refusal), advice(&refusal)),
+            };
+            add("login", verdict, found, Some(advice));
+            for secret in self.granted {
+                let (check, found) = (format!("`{}`", secret.uri), "not tried: no login");
+                add(&check, verdict, found.to_owned(), Some(advice));
             }
-            Some(refusal) => {
-                let advice = advice(&refusal);
-                return add("login", Verdict::Failed, said(&refusal), Some(advice));
-            }
-            None => add("login", Verdict::Passed, "it holds".to_owned(), None),
+            return;
         }
+        add("login", Verdict::Passed, "it holds".to_owned(), None);
         match checked.readable {
             None => add(
                 "reads",

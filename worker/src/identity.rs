@@ -331,6 +331,21 @@ pub struct Address {
     pub rule: Rule,
 }
 
+/// A backend in AWS: a role that steps assume, each by a token of its own.
+struct InAws<'a> {
+    scheme: &'static str,
+    /// As the host names of AWS have it.
+    service: &'static str,
+    role: &'a str,
+    region: &'a str,
+    /// Where the service is, unless at its own place in the Region.
+    address: Option<&'a Address>,
+    /// The same of AWS STS.
+    sts: Option<&'a Address>,
+    /// Whom the tokens are for.
+    audience: Option<Audience>,
+}
+
 /// What the worker has for its identity backends, by scheme or by `SCHEME.NAME`.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
@@ -386,18 +401,15 @@ impl Identity {
         let (Some(role), Some(region)) = (&aws.role, &aws.region) else {
             return;
         };
-        for (name, setting) in [("aws-sm.role", role), ("aws-sm.region", region)] {
-            self.settings.insert(name.to_owned(), setting.clone());
-        }
-        for (name, service, given) in [
-            ("aws-sm.address", "secretsmanager", &aws.address),
-            ("aws-sm.sts", "sts", &aws.sts_address),
-        ] {
-            self.service_of_aws(name, service, region, given.as_ref());
-        }
-        let audience = SECRETS_AUDIENCE.parse().ok();
-        self.audiences
-            .extend(audience.map(|audience| (AWS_SM.name.to_owned(), audience)));
+        self.in_aws(&InAws {
+            scheme: AWS_SM.name,
+            service: "secretsmanager",
+            role,
+            region,
+            address: aws.address.as_ref(),
+            sts: aws.sts_address.as_ref(),
+            audience: SECRETS_AUDIENCE.parse().ok(),
+        });
     }
 
     fn agentcore(&mut self, aws: &AgentCoreArguments) {
@@ -405,31 +417,42 @@ impl Identity {
         else {
             return;
         };
-        for (name, setting) in [("workload", workload), ("role", role), ("region", region)] {
-            let name = format!("{}.{name}", AGENTCORE.name);
-            self.settings.insert(name, setting.clone());
-        }
+        self.in_aws(&InAws {
+            scheme: AGENTCORE.name,
+            service: "bedrock-agentcore",
+            role,
+            region,
+            address: aws.address.as_ref(),
+            sts: aws.sts_address.as_ref(),
+            audience: aws.audience.clone(),
+        });
+        let name = format!("{}.workload", AGENTCORE.name);
+        self.settings.insert(name, workload.clone());
         for (provider, scope) in &aws.scopes {
             let name = format!("{}.scopes.{provider}", AGENTCORE.name);
             let scopes = self.settings.entry(name).or_default();
             // Those of a provider stand in one setting.
             *scopes = format!("{scopes} {scope}").trim_start().to_owned();
         }
+    }
+
+    fn in_aws(&mut self, aws: &InAws<'_>) {
+        let (scheme, region) = (aws.scheme, aws.region);
+        for (name, setting) in [("role", aws.role), ("region", region)] {
+            let name = format!("{scheme}.{name}");
+            self.settings.insert(name, setting.to_owned());
+        }
         for (name, service, given) in [
-            ("agentcore.address", "bedrock-agentcore", &aws.address),
-            ("agentcore.sts", "sts", &aws.sts_address),
+            ("address", aws.service, aws.address),
+            ("sts", "sts", aws.sts),
         ] {
-            self.service_of_aws(name, service, region, given.as_ref());
+            let own = || address(&format!("https://{service}.{region}.{}", suffix(region))).ok();
+            let server = given.cloned().or_else(own);
+            self.server(&format!("{scheme}.{name}"), server.as_ref());
         }
         let audience = aws.audience.clone();
         self.audiences
-            .extend(audience.map(|audience| (AGENTCORE.name.to_owned(), audience)));
-    }
-
-    /// Where a service of AWS is: where it was said to be, or at its own place in the Region.
-    fn service_of_aws(&mut self, name: &str, service: &str, region: &str, given: Option<&Address>) {
-        let own = || address(&format!("https://{service}.{region}.{}", suffix(region))).ok();
-        self.server(name, given.cloned().or_else(own).as_ref());
+            .extend(audience.map(|audience| (scheme.to_owned(), audience)));
     }
 
     fn vault(&mut self, vault: &VaultArguments) {

@@ -9,6 +9,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, SharedHttpClient};
+use aws_sdk_sqs::error::SdkError;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
@@ -43,6 +44,11 @@ pub enum QueueError {
          `HTTPS_PROXY` if need be, or another one that `--queue-endpoint` names"
     )]
     Queue { endpoint: String, cause: String },
+    /// A pull pool may be older than its queue.
+    #[error(
+        "cannot read the queue `{0}`: it is not there; deploy the project's stack with this worker's pool"
+    )]
+    Absent(String),
     /// The control plane names a queue that this worker does not go to.
     #[error("the queue's address `{0}` cannot be used: it is not `https`, and not on this machine")]
     Address(String),
@@ -178,12 +184,17 @@ pub(crate) fn http(plain: bool) -> SharedHttpClient {
 impl Queue for SqsQueue {
     async fn receive(&self) -> Result<Option<Message>, QueueError> {
         let session = self.session().await?;
-        let request = session.client.receive_message().queue_url(session.url);
+        let url = session.url;
+        let request = session.client.receive_message().queue_url(&url);
         let request = request
             .max_number_of_messages(1)
             .wait_time_seconds(LONG_POLL_SECONDS);
         let received = match request.send().await {
             Ok(received) => received,
+            Err(SdkError::ServiceError(refusal)) if refusal.err().is_queue_does_not_exist() => {
+                self.session.lock().await.take();
+                return Err(QueueError::Absent(url));
+            }
             Err(error) => return Err(self.failed(session.endpoint, error).await),
         };
         Ok(received

@@ -338,8 +338,42 @@ fn api_and_queue_are_reached_by_the_proxy_and_the_host_is_told() {
 #[test]
 fn a_queue_that_is_not_reached_is_named() {
     let nobody = "http://127.0.0.1:1";
+    let line = said_of_queue(nobody);
+    assert!(
+        line.contains(&format!("`{nobody}`")) && line.contains("--queue-endpoint"),
+        "{line}"
+    );
+}
+
+/// A pull pool may come before its queue, and no network is to blame then.
+#[test]
+fn a_queue_that_is_not_there_is_not_looked_for_on_the_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sqs = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            request(&stream);
+            let code = "AWS.SimpleQueueService.NonExistentQueue";
+            let body = json!({ "__type": "com.amazonaws.sqs#QueueDoesNotExist" }).to_string();
+            let answer = format!(
+                "HTTP/1.1 400 X\r\nx-amzn-query-error: {code};Sender\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    let line = said_of_queue(&sqs);
+    assert!(
+        line.contains("deploy the project's stack") && !line.contains("--queue-endpoint"),
+        "{line}"
+    );
+}
+
+/// What a worker says of its queue at this address, of which it gets credentials.
+fn said_of_queue(address: &str) -> String {
     let key = json!({
-        "queue_url": format!("{nobody}/000000000000/workers"), "region": "eu-west-1", "access_key_id": "AKID",
+        "queue_url": format!("{address}/000000000000/workers"), "region": "eu-west-1", "access_key_id": "AKID",
         "secret_access_key": "canary", "session_token": "canary", "expires_at": "2099-01-01T00:00:00.000Z"
     });
     let (address, _told) = proxy(move |_| key.clone());
@@ -366,9 +400,6 @@ fn a_queue_that_is_not_reached_is_named() {
             .try_for_each(|line| tell.send(line))
     });
     let line = told.recv_timeout(Duration::from_secs(20)).unwrap();
-    assert!(
-        line.contains(&format!("`{nobody}`")) && line.contains("--queue-endpoint"),
-        "{line}"
-    );
     assert!(!line.contains("canary"), "{line}");
+    line
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod execution;
+mod identity;
 mod inputs;
 mod installed;
 mod worker;

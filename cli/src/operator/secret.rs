@@ -15,8 +15,9 @@ use std::process::{Command, Stdio};
 
 use clap::{ArgGroup, Args, Subcommand};
 use sealfleet_client::Client;
+use sealfleet_domain::capability::{AWS_SM, BUILTIN};
 use sealfleet_domain::profile::{Profile, SecretUri};
-use sealfleet_domain::{NamePrefix, ProfileName, ProjectId, Reference};
+use sealfleet_domain::{NamePrefix, Owner, ProfileName, ProjectId, ProjectScope, Reference};
 use sealfleet_versions::SecretsManager;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -100,7 +101,7 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
         ));
     }
     let put = match put.name.contains("://") {
-        true => match put.named()? {
+        true => match put.named(connection)? {
             Named::Here(put) => *put,
             Named::There(uri, put) => return by_program(uri, *put, connection).await,
         },
@@ -130,7 +131,8 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
     if let Some(project) = &put.project {
         check_project(connection, project).await?;
     }
-    let pinned = Pinned::new(connection, put.profile, put.key).await?;
+    let secret = uri(&name, put.json_key.as_deref())?;
+    let pinned = Pinned::new(connection, put.profile, put.key, &secret).await?;
     let text = input::secret("Value", MOST)?;
     let value = match text.strip_suffix('\n') {
         Some(line) if put.strip_newline => Zeroizing::new(line.to_owned()),
@@ -139,7 +141,7 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
     let (document, keys) = document(&value, put.json_key.as_deref())?;
     let uris = keys
         .iter()
-        .map(|key| uri(&name, key))
+        .map(|key| uri(&name, Some(key)))
         .collect::<Result<Vec<_>, _>>()?;
     let pinned = pinned
         .map(|pinned| Ok::<_, Failure>((pinned.uri(&uris)?, pinned)))
@@ -187,7 +189,7 @@ enum Named {
 
 impl Put {
     /// Takes a reference apart.
-    fn named(mut self) -> Result<Named, Failure> {
+    fn named(mut self, connection: &Connection) -> Result<Named, Failure> {
         let uri: SecretUri = self
             .name
             .parse()
@@ -198,15 +200,26 @@ impl Put {
                     .to_owned(),
             ));
         }
+        if self.builtin_store.is_some() && uri.scheme() != BUILTIN.name {
+            return Err(Failure::Usage(format!(
+                "`--builtin-store` keeps `{}://` references, and this is `{uri}`",
+                BUILTIN.name
+            )));
+        }
         match uri.scheme() {
             "builtin" => {
+                if self.builtin(connection)?.is_none() {
+                    return Err(Failure::Usage(format!(
+                        "name the store of `{uri}`: `--builtin-store FILE --builtin-key-file FILE`"
+                    )));
+                }
                 uri.name().clone_into(&mut self.name);
                 Ok(Named::Here(Box::new(self)))
             }
             "aws-sm" => {
-                let mut parts = uri.name().splitn(3, '/').skip(1);
-                let (owner, name) = (parts.next(), parts.next());
-                let (Some(owner), Some(name)) = (owner, name) else {
+                let below = uri.name().strip_prefix("sealfleet/");
+                let parts = below.and_then(|below| below.split_once('/'));
+                let Some((owner, name)) = parts else {
                     return Err(Failure::Usage(format!(
                         "`{uri}` names no secret of a project: write `aws-sm://sealfleet/PROJECT/NAME#KEY`"
                     )));
@@ -256,7 +269,7 @@ async fn by_program(uri: SecretUri, put: Put, connection: &Connection) -> Result
     let store = Store::of(&uri, put.sops_directory, || {
         init.map_or_else(init_program, Ok)
     })?;
-    let pinned = Pinned::new(connection, put.profile, put.key).await?;
+    let pinned = Pinned::new(connection, put.profile, put.key, &uri).await?;
     let text = input::secret("Value", MOST)?;
     let value = match text.strip_suffix('\n') {
         Some(line) if put.strip_newline => line,
@@ -296,7 +309,8 @@ async fn builtin(store: Builtin, put: Put, connection: &Connection) -> Result<()
             "a secret of a builtin store is one value: leave JSON-KEY out".to_owned(),
         ));
     }
-    let pinned = Pinned::new(connection, put.profile, put.key).await?;
+    let uri = checked_uri(format!("{}://{}", BUILTIN.name, put.name))?;
+    let pinned = Pinned::new(connection, put.profile, put.key, &uri).await?;
     let program = put.init.map_or_else(init_program, Ok)?;
     let mut command = Command::new(&program);
     command
@@ -407,8 +421,12 @@ async fn check_project(connection: &Connection, project: &ProjectId) -> Result<(
     }
 }
 
-fn uri(name: &str, key: &str) -> Result<SecretUri, Failure> {
-    let uri = format!("aws-sm://{name}#{key}");
+fn uri(name: &str, key: Option<&str>) -> Result<SecretUri, Failure> {
+    let key = key.map(|key| format!("#{key}")).unwrap_or_default();
+    checked_uri(format!("{}://{name}{key}", AWS_SM.name))
+}
+
+fn checked_uri(uri: String) -> Result<SecretUri, Failure> {
     uri.parse().map_err(|_| {
         Failure::Usage(format!(
             "`{uri}` cannot be a reference: use letters, digits, `-`, `_` and `.`"
@@ -424,10 +442,13 @@ struct Pinned {
 }
 
 impl Pinned {
+    /// Refuses what the control plane would refuse to pin, before a value is asked for or written:
+    /// a profile of another owner than the secret's, for one.
     async fn new(
         connection: &Connection,
         profile: Option<ProfileName>,
         key: Option<String>,
+        secret: &SecretUri,
     ) -> Result<Option<Self>, Failure> {
         let (Some(profile), Some(key)) = (profile, key) else {
             return Ok(None);
@@ -440,6 +461,23 @@ impl Pinned {
                 "`{key}` is not a secret of the profile `{profile}`: the profile names it in `env` or `remove`; remove it there first"
             )));
         }
+        let mut after = content.clone();
+        let pin = Reference {
+            uri: secret.clone(),
+            // It will have one.
+            version: Some("new".to_owned()),
+            redact: true,
+        };
+        after.secrets.insert(key.clone(), pin);
+        let owner = match client.get_whoami().await?.project {
+            Some(project) => Owner::Project(ProjectScope::of_stored_row(project)),
+            None => Owner::System,
+        };
+        after.check(&owner).map_err(|error| {
+            Failure::Usage(format!(
+                "nothing is written, as `{secret}` cannot be pinned in the profile `{profile}`: {error}"
+            ))
+        })?;
         Ok(Some(Self {
             client,
             before,

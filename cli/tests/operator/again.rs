@@ -1,7 +1,5 @@
 //! Runs made on the spot, dead steps put back, and runs enqueued once more.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::{Value, json};
 
 use super::identity::{ask, asked};
@@ -212,72 +210,4 @@ fn dead_steps_are_put_back_alone_or_with_all_of_their_run() {
     assert_eq!(code, Some(2));
     let (code, ..) = ask(vec![], &["run", "retry"], "");
     assert_eq!(code, Some(2));
-}
-
-/// `secret put` has `sealfleet-init` write, and pins the version that it answers.
-#[test]
-fn a_version_in_a_builtin_store_is_pinned_in_one_go() {
-    let place = tempfile::tempdir().unwrap();
-    let init = place.path().join("init");
-    let script = "#!/bin/sh\necho \"$@\" >\"$0.arguments\"\n/bin/cat >\"$0.value\"\n\
-                  echo '{\"uri\":\"builtin://ehr-token\",\"version\":\"v2\"}'\n";
-    std::fs::write(&init, script).unwrap();
-    std::fs::set_permissions(&init, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let put = [
-        "secret",
-        "put",
-        "ehr-token",
-        "--builtin-store",
-        "/s",
-        "--builtin-key-file",
-        "/k",
-        "--init",
-        init.to_str().unwrap(),
-    ];
-    let profile = |version: u32, reference: &str| {
-        let at = "2026-01-31T08:00:00Z";
-        json!({ "name": "ehr", "version": version, "created_at": at, "updated_at": at, "secrets": { "K": reference } })
-    };
-    let answers = vec![
-        (200, profile(1, "builtin://ehr-token@v1")),
-        (200, profile(2, "builtin://ehr-token@v2")),
-    ];
-    let pin = [&put[..], &["--profile", "ehr", "--key", "K"]].concat();
-    let (code, out, err, seen) = ask(answers, &pin, "canary-value");
-    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert!(out.contains("ehr is now version 2"), "{out}");
-    asked(&seen);
-    let (line, head, body) = asked(&seen);
-    assert!(
-        line.starts_with("PUT /v1/profiles/ehr") && head.contains("if-match: \"1\""),
-        "{head}"
-    );
-    assert_eq!(body["secrets"]["K"], "builtin://ehr-token@v2");
-    let read = |name: &str| std::fs::read_to_string(format!("{}.{name}", init.display())).unwrap();
-    assert_eq!(read("value"), "canary-value");
-    assert!(
-        read("arguments").contains("--store /s --key-file /k"),
-        "{}",
-        read("arguments")
-    );
-    assert!(
-        !read("arguments").contains("canary"),
-        "a value is no argument"
-    );
-
-    let (code, out, err, _) = ask(vec![], &put, "canary-value");
-    assert!(
-        code == Some(0) && out.contains("builtin://ehr-token@v2"),
-        "{err}"
-    );
-    assert!(
-        err.contains("no step sees this version yet") && err.contains("--profile"),
-        "{err}"
-    );
-    let (code, _, err, _) = ask(
-        vec![],
-        &[&put[..], &["--project", "healthcare"]].concat(),
-        "v",
-    );
-    assert_eq!(code, Some(2), "{err}");
 }

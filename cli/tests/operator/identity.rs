@@ -1,14 +1,14 @@
-//! Profiles, the cascade, revocations, and values of secrets.
+//! Profiles, the cascade and revocations.
 
 use std::sync::mpsc::Receiver;
 
 use serde_json::{Value, json};
 
-use super::{api, sealfleet, sealfleet_in, texts, token_file};
+use super::{api, sealfleet, texts, token_file};
 
 const AT: &str = "2026-01-31T08:00:00Z";
-const UUID: &str = "0198c0de-0000-7000-8000-00000000000a";
-const REFERENCE: &str = "aws-sm://sealfleet/healthcare/crm#api-key";
+pub const UUID: &str = "0198c0de-0000-7000-8000-00000000000a";
+pub const REFERENCE: &str = "aws-sm://sealfleet/healthcare/crm#api-key";
 
 /// A command with a token against an API with these answers: code, output, messages, and what was
 /// asked.
@@ -29,7 +29,7 @@ pub fn ask(
     (code, out, err, seen)
 }
 
-fn profile(name: &str, version: u32, content: Value) -> Value {
+pub fn profile(name: &str, version: u32, content: Value) -> Value {
     let mut profile = json!({"name": name, "version": version, "created_at": AT, "updated_at": AT});
     profile
         .as_object_mut()
@@ -45,9 +45,13 @@ pub fn problem(status: u16, code: &str) -> (u16, Value) {
     )
 }
 
-/// The JSON body of a request, and its first line.
+/// The next request, in its parts.
 pub fn asked(seen: &Receiver<String>) -> (String, String, Value) {
-    let request = seen.recv().unwrap();
+    parts(&seen.recv().unwrap())
+}
+
+/// The first line of a request, its head and its JSON body.
+pub fn parts(request: &str) -> (String, String, Value) {
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let line = head
         .lines()
@@ -471,142 +475,4 @@ fn revocations_are_previewed_listed_and_lifted() {
         "",
     );
     assert_eq!(code, Some(3));
-}
-
-/// `secret put` against an API and a Secrets Manager with these answers.
-fn put(
-    answers: Vec<(u16, Value)>,
-    arguments: &[&str],
-    input: &str,
-) -> (Option<i32>, String, Receiver<String>, Receiver<String>) {
-    let known = json!({
-        "project": "healthcare", "pools": {}, "created_at": "2026-01-31T08:00:00.000Z",
-        "limits": { "requests_per_second": 1, "burst": 1, "own": false },
-    });
-    let known = arguments.contains(&"--project").then_some((200, known));
-    let (url, seen) = api(known.into_iter().chain(answers).collect());
-    let (aws, written) = api(vec![(
-        200,
-        json!({"ARN": "a", "Name": "n", "VersionId": UUID}),
-    )]);
-    let place = tempfile::tempdir().unwrap();
-    let file = token_file(place.path());
-    let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap()];
-    let environment = [
-        ("AWS_ENDPOINT_URL", aws.as_str()),
-        ("AWS_ACCESS_KEY_ID", "k"),
-        ("AWS_SECRET_ACCESS_KEY", "s"),
-        ("AWS_REGION", "eu-west-1"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-    ];
-    let all = [&["secret", "put"], arguments, &connection].concat();
-    let (code, out, err) = texts(&sealfleet_in(&environment, &all, input));
-    assert!(
-        !out.contains("canary") && !err.contains("canary"),
-        "{out}{err}"
-    );
-    (code, out + &err, seen, written)
-}
-
-#[test]
-fn a_written_secret_is_pinned_in_its_profile_above_what_others_changed() {
-    let secrets = |env: &str| json!({"env": {"A": env}, "secrets": {"KEY": REFERENCE}});
-    let answers = vec![
-        (200, profile("crm", 3, secrets("1"))),
-        problem(412, "version_conflict"),
-        (200, profile("crm", 4, secrets("2"))),
-        (200, profile("crm", 5, secrets("2"))),
-    ];
-    let arguments = [
-        "crm",
-        "api-key",
-        "--project",
-        "healthcare",
-        "--profile",
-        "crm",
-        "--key",
-        "KEY",
-    ];
-    let (code, text, seen, written) = put(
-        answers,
-        &[arguments.as_slice(), &["--strip-newline"]].concat(),
-        "canary-value\n",
-    );
-    assert_eq!(code, Some(0), "{text}");
-    assert!(
-        text.contains("crm is now version 5") && text.contains(UUID),
-        "{text}"
-    );
-    assert!(
-        written
-            .recv()
-            .unwrap()
-            .contains(r#"{\"api-key\":\"canary-value\"}"#)
-    );
-    let puts: Vec<String> = seen
-        .iter()
-        .filter(|request| request.starts_with("PUT "))
-        .collect();
-    assert_eq!(puts.len(), 2);
-    assert!(
-        puts[0].contains("if-match: \"3\"") && puts[1].contains("if-match: \"4\""),
-        "{puts:?}"
-    );
-    let pinned = json!({"env": {"A": "2"}, "secrets": {"KEY": format!("{REFERENCE}@{UUID}")}});
-    assert!(puts[1].ends_with(&pinned.to_string()), "{}", puts[1]);
-}
-
-#[test]
-fn a_secret_of_no_project_is_not_written() {
-    let (url, _seen) = api(vec![problem(404, "not_found")]);
-    let place = tempfile::tempdir().unwrap();
-    let file = token_file(place.path());
-    let (code, out, err) = texts(&sealfleet(
-        &[
-            "secret",
-            "put",
-            "crm",
-            "api-key",
-            "--project",
-            "helthcare",
-            "--api-url",
-            &url,
-            "--token-file",
-            file.to_str().unwrap(),
-        ],
-        "canary-value",
-    ));
-    assert_eq!(code, Some(2), "{err}");
-    assert!(err.contains("`helthcare`") && !(out + &err).contains("canary"));
-}
-
-#[test]
-fn a_secret_that_cannot_be_pinned_is_told() {
-    let arguments = [
-        "crm",
-        "api-key",
-        "--system",
-        "--profile",
-        "base",
-        "--key",
-        "KEY",
-    ];
-    let knob = profile("base", 1, json!({"env": {"KEY": "1"}}));
-    let (code, text, ..) = put(vec![(200, knob)], &arguments, "canary-value");
-    assert!(
-        code == Some(2) && text.contains("is not a secret"),
-        "{text}"
-    );
-
-    let answers = vec![
-        (200, profile("base", 1, json!({}))),
-        problem(400, "invalid_request"),
-    ];
-    let (code, text, _, written) = put(answers, &arguments, "canary-value");
-    let reference = format!("aws-sm://sealfleet/system/crm#api-key@{UUID}");
-    assert!(
-        code == Some(3) && text.contains("the secret is written") && text.contains(&reference),
-        "{text}"
-    );
-    assert!(written.recv().unwrap().contains("sealfleet/system/crm"));
 }

@@ -11,6 +11,7 @@ mod contain;
 mod contexts;
 mod identity;
 mod lists;
+mod secrets;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -35,12 +35,11 @@ pub trait IdentityBackend: Send + Sync {
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError>;
 
     /// Logs in, and answers the names of what the login may read, as far as the store tells them.
+    /// Reads no value.
     ///
     /// # Errors
     /// The login is refused, or the store does not answer.
-    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
-        Ok(None)
-    }
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError>;
 
     /// Ends what it holds at its store, such as a session, once the step has all of its secrets.
     /// What must last as long as the step does, it answers instead: the [`Release`] of the backend
@@ -324,6 +323,10 @@ mod tests {
 
     #[async_trait]
     impl IdentityBackend for OfFile {
+        async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+            Ok(None)
+        }
+
         async fn resolve(&self, name: &str, _: Option<&str>) -> Result<Resolved, IdentityError> {
             let mut value = format!("{} {name} ", self.0.project).into_bytes();
             match self.0.files.get("values") {
@@ -340,7 +343,7 @@ mod tests {
     }
 
     fn backends(seconds: u64) -> Backends {
-        let mut file = tempfile();
+        let mut file = tempfile::tempfile().unwrap();
         std::io::Write::write_all(&mut file, b"of its file").unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let open: Open = |context| Box::new(OfFile(context));
@@ -353,19 +356,6 @@ mod tests {
             .with("one", open)
             .with("two", open)
             .open(given, Duration::from_secs(seconds))
-    }
-
-    fn tempfile() -> File {
-        let path = std::env::temp_dir().join(format!("sealfleet-identity-{}", std::process::id()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .unwrap();
-        std::fs::remove_file(path).unwrap();
-        file
     }
 
     #[tokio::test(start_paused = true)]

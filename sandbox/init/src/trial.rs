@@ -10,8 +10,9 @@ use sealfleet_identity::{Given, IdentityError, Registry, SecretValue};
 const RELEASE_TIME: Duration = Duration::from_secs(8);
 /// The most names that are told.
 const NAMES: usize = 200;
-/// In the place of a step's token: whoever verifies it refuses it, and is there.
-const NO_TOKEN: &str = "none.of.these";
+/// In the place of a step's token: whoever verifies it refuses it, and is there. It has the form of
+/// one, `{}.{"run":"backend","step":"check"}`, and no signature.
+const NO_TOKEN: &str = "e30.eyJydW4iOiJiYWNrZW5kIiwic3RlcCI6ImNoZWNrIn0.none";
 
 /// Does it.
 pub(crate) async fn run(order: CheckOrder, descriptors: Descriptors, known: &Registry) -> Checked {
@@ -42,7 +43,12 @@ pub(crate) async fn run(order: CheckOrder, descriptors: Descriptors, known: &Reg
         }
         Err(error) => checked.login = Some(refusal(error)),
     }
-    for reference in order.references {
+    let references = match checked.login {
+        None => order.references,
+        // All of them would be refused in the same way.
+        Some(_) => Vec::new(),
+    };
+    for reference in references {
         let resolved = backends.resolve(&reference.uri, reference.version.as_deref());
         checked.references.push(resolved.await.err().map(refusal));
     }

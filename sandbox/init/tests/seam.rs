@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use clap::Parser as _;
 use sealfleet_bubblewrap::{Exit, INIT_PATH};
-use sealfleet_identity::{Context, IdentityBackend, IdentityError, Resolved, SecretValue};
+use sealfleet_identity::{
+    Context, IdentityBackend, IdentityError, Readable, Resolved, SecretValue,
+};
 use sealfleet_init::{backends, cli};
 use serde_json::json;
 
@@ -17,6 +19,10 @@ struct Toy;
 
 #[async_trait]
 impl IdentityBackend for Toy {
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+        Ok(None)
+    }
+
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         if name == "slow" {
             std::future::pending::<()>().await;

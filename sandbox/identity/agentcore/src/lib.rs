@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use reqwest::Url;
-use sealfleet_identity::{Context, IdentityBackend, IdentityError, Resolved, SecretValue};
+use sealfleet_identity::{
+    Context, IdentityBackend, IdentityError, Readable, Resolved, SecretValue,
+};
 use sealfleet_identity_aws::{Login, Session};
 use sealfleet_identity_web::{Answer, Late, Service, fault};
 use serde::Deserialize;
@@ -29,6 +31,9 @@ pub const SCHEME: &str = "agentcore";
 pub const VERSION: &str = "unversioned";
 
 const AGENTCORE: Service = Service("AgentCore Identity");
+/// The path of the call that gives a workload access token.
+const WORKLOAD_TOKEN: &str = "GetWorkloadAccessToken";
+const HEADERS: [(&str, &str); 1] = [("content-type", "application/json")];
 /// The key of a reference to an access token.
 const OAUTH2: &str = "oauth2";
 
@@ -94,10 +99,15 @@ impl AgentCore {
         })
     }
 
+    /// Logs in, once.
+    async fn entered(&self) -> Result<&Entered, IdentityError> {
+        self.entered.get_or_try_init(|| self.enter()).await
+    }
+
     async fn enter(&self) -> Result<Entered, IdentityError> {
         let session = self.login.assume(&policy()).await?;
-        let asked = json!({ "workloadName": self.workload });
-        let answer = self.ask(&session, "GetWorkloadAccessToken", &asked).await?;
+        let asked = self.for_workload();
+        let answer = self.ask(&session, WORKLOAD_TOKEN, &asked).await?;
         match answer.status.as_u16() {
             200 => {
                 let token: WorkloadToken = answer.read()?;
@@ -128,6 +138,14 @@ impl AgentCore {
         path: &str,
         asked: &Value,
     ) -> Result<Answer, IdentityError> {
+        let url = self.url(path)?;
+        let asking = self
+            .login
+            .ask(session, "bedrock-agentcore", &url, &HEADERS, asked);
+        asking.await
+    }
+
+    fn url(&self, path: &str) -> Result<Url, IdentityError> {
         let mut url = self.address.clone();
         let below = url.path_segments_mut().map(|mut parts| {
             parts
@@ -136,11 +154,11 @@ impl AgentCore {
                 .extend(path.split('/'));
         });
         below.map_err(|()| AGENTCORE.not_configured())?;
-        let headers = [("content-type", "application/json")];
-        let asking = self
-            .login
-            .ask(session, "bedrock-agentcore", &url, &headers, asked);
-        asking.await
+        Ok(url)
+    }
+
+    fn for_workload(&self) -> Value {
+        json!({ "workloadName": self.workload })
     }
 
     async fn api_key(
@@ -200,6 +218,14 @@ impl AgentCore {
 
 #[async_trait]
 impl IdentityBackend for AgentCore {
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+        let (url, asked) = (self.url(WORKLOAD_TOKEN)?, self.for_workload());
+        self.login.knock(&url, &HEADERS, &asked).await?;
+        self.entered().await?;
+        // Its data plane lists no providers.
+        Ok(None)
+    }
+
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         if version.is_some_and(|version| version != VERSION) {
             let message = format!("`{SCHEME}://{name}` has no versions; leave `@VERSION` out");
@@ -217,7 +243,7 @@ impl IdentityBackend for AgentCore {
                 ),
             ));
         }
-        let entered = self.entered.get_or_try_init(|| self.enter()).await?;
+        let entered = self.entered().await?;
         let (value, answer) = match key {
             None => self.api_key(entered, provider).await?,
             Some(_) => self.access_token(entered, provider).await?,

@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
-use sealfleet_identity::{Context, IdentityBackend, IdentityError, Resolved, SecretValue};
+use sealfleet_identity::{
+    Context, IdentityBackend, IdentityError, Readable, Resolved, SecretValue,
+};
 use sealfleet_identity_aws::Login;
 use sealfleet_identity_web::{Answer, Late, Service, fault};
 use serde::Deserialize;
@@ -100,10 +102,7 @@ impl SecretsManager {
             Some(version) => json!({ "SecretId": arn, "VersionId": version }),
             None => json!({ "SecretId": arn }),
         };
-        let headers = [
-            ("content-type", "application/x-amz-json-1.1"),
-            ("x-amz-target", "secretsmanager.GetSecretValue"),
-        ];
+        let headers = headers("secretsmanager.GetSecretValue");
         let answer = self
             .login
             .ask(&session, "secretsmanager", &self.address, &headers, &asked);
@@ -117,6 +116,18 @@ impl SecretsManager {
 
 #[async_trait]
 impl IdentityBackend for SecretsManager {
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+        let headers = headers("secretsmanager.DescribeSecret");
+        let nobodys = json!({ "SecretId": "sealfleet" });
+        self.login.knock(&self.address, &headers, &nobodys).await?;
+        let nothing = json!({ "Version": "2012-10-17", "Statement": [
+            { "Effect": "Deny", "Action": "*", "Resource": "*" },
+        ] });
+        self.login.assume(&nothing).await?;
+        // A reader role may not ask what it may read.
+        Ok(None)
+    }
+
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         let (secret, key) = match name.split_once('#') {
             Some((secret, key)) => (secret, Some(key)),
@@ -134,6 +145,13 @@ impl IdentityBackend for SecretsManager {
         let stored = cell.get_or_try_init(read).await?;
         stored.value(secret, key)
     }
+}
+
+fn headers(target: &str) -> [(&str, &str); 2] {
+    [
+        ("content-type", "application/x-amz-json-1.1"),
+        ("x-amz-target", target),
+    ]
 }
 
 /// What a session may do: read this secret in this version, and have it decrypted.

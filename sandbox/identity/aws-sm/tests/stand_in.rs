@@ -23,8 +23,7 @@ use base64::engine::general_purpose::STANDARD;
 use sealfleet_identity::{Given, Open, Registry, SecretValue};
 use sealfleet_identity_aws_sm::{SCHEME, open};
 use sealfleet_identity_conformance::{Lacks, PROJECT, Store, Way, conforms};
-use sealfleet_test_aws::{ACCOUNT, Account, REGION, Refusal, Role};
-use sealfleet_test_issuer::Key;
+use sealfleet_test_aws::{ACCOUNT, Account, REGION, Refusal, Role, Steps, TOKEN_ID, role_arn};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -45,6 +44,7 @@ type Versions = Vec<(String, Vec<u8>)>;
 
 #[derive(Clone)]
 struct StandIn {
+    steps: Steps,
     account: Account,
     url: String,
     secrets: Arc<Mutex<BTreeMap<String, Versions>>>,
@@ -54,7 +54,7 @@ struct StandIn {
 fn role(name: &str, may: bool) -> Role {
     let action = "secretsmanager:GetSecretValue".to_owned();
     Role {
-        arn: format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
+        arn: role_arn(name),
         audience: AUDIENCE.to_owned(),
         subject: format!("project:{PROJECT}:"),
         may: may.then(|| (action, arn(""))).into_iter().collect(),
@@ -74,8 +74,10 @@ impl StandIn {
     async fn start() -> Self {
         let roles = vec![role("reader", true), role("other", false)];
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let steps = Steps::start().await;
         let here = Self {
-            account: Account::start(roles).await,
+            account: Account::start(steps.url(), roles).await,
+            steps,
             url: format!("http://{}", listener.local_addr().unwrap()),
             secrets: Arc::default(),
             reads: Arc::default(),
@@ -87,9 +89,7 @@ impl StandIn {
     }
 
     fn token(&self, project: &str, audience: &str, seconds: i64) -> String {
-        self.account
-            .key
-            .token(&Account::claims(project, audience, seconds))
+        self.steps.token(project, audience, seconds)
     }
 
     fn given_with(&self, token: String, role: &str) -> Given {
@@ -102,7 +102,7 @@ impl StandIn {
             SECRETS.iter().chain(&more).map(|one| arn_of(one)).collect();
         for (name, value) in [
             ("region", REGION.to_owned()),
-            ("role", format!("arn:aws:iam::{ACCOUNT}:role/{role}")),
+            ("role", role_arn(role)),
             ("address", self.url.clone()),
             ("sts", self.account.sts.clone()),
         ] {
@@ -192,10 +192,7 @@ impl Store for StandIn {
             _ => Duration::ZERO,
         });
         let token = match way {
-            Way::WrongLogin => {
-                let key = Key::es256("other").unwrap();
-                key.token(&Account::claims(PROJECT, AUDIENCE, 60))
-            }
+            Way::WrongLogin => self.steps.forged(PROJECT, AUDIENCE),
             Way::ExpiredLogin => self.token(PROJECT, AUDIENCE, -5),
             _ => self.token(PROJECT, AUDIENCE, 60),
         };
@@ -274,7 +271,27 @@ async fn only_the_steps_project_and_audience_open_the_role() {
     assert_eq!(session.name, "run_1.fetch");
     // Of the signed token, not of the request.
     let source = session.source_identity.as_deref();
-    assert_eq!(source, Some("idt_0198c0de-0000-7000-8000-00000000000a"));
+    assert_eq!(source, Some(TOKEN_ID));
+}
+
+/// What AWS says of a login is told apart from a step that the role does not trust.
+#[tokio::test]
+async fn a_login_that_fails_says_why() {
+    let tried = async |store: &StandIn, role: &str| {
+        let given = store.given_with(store.token(PROJECT, AUDIENCE, 60), role);
+        let registry = Registry::default().with(SCHEME, open);
+        let backends = registry.open(given, Duration::from_secs(30));
+        let tried = backends.readable(SCHEME).await;
+        tried.err().map(|error| error.code)
+    };
+    let store = StandIn::start().await;
+    assert_eq!(tried(&store, "reader").await, None);
+    assert_eq!(tried(&store, "unknown").await, Some("wrong_credential"));
+    store.steps.fall_silent();
+    assert_eq!(tried(&store, "reader").await, Some("unavailable"));
+    store.account.deactivate_sts();
+    assert_eq!(tried(&store, "reader").await, Some("denied"));
+    assert!(store.reads.lock().unwrap().is_empty(), "a value was read");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use sealfleet_identity::{Context, IdentityError, SecretValue};
 use sealfleet_identity_web::{Answer, Service, fault};
 use sealfleet_system::SystemClock;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// Seconds that a session lasts: the least that STS gives.
@@ -106,14 +106,66 @@ impl Login {
         let answer = self.service.send(request).await?;
         match answer.status.as_u16() {
             200 => Session::of(&answer).ok_or_else(|| self.service.no_sense()),
-            400 | 403 => Err(fault(
+            _ => Err(self.not_assumed(&answer)),
+        }
+    }
+
+    /// What an error of STS means ("Common errors" and "`AssumeRoleWithWebIdentity`").
+    fn not_assumed(&self, answer: &Answer) -> IdentityError {
+        let role = &self.role;
+        match element(answer, "Code").as_deref() {
+            Some(
+                "AccessDenied"
+                | "InvalidIdentityToken"
+                | "IDPRejectedClaim"
+                | "ExpiredTokenException",
+            ) => fault(
                 "wrong_credential",
                 format!(
-                    "AWS STS does not let this step assume `{}`: its trust policy must name this control plane's issuer, its audience and the step's project, and the account needs the OIDC provider of that issuer",
-                    self.role
+                    "AWS STS does not let this step assume `{role}`: its trust policy must name this control plane's issuer, its audience and the step's project, and the account needs the OIDC provider of that issuer"
                 ),
-            )),
-            _ => Err(answer.refused("the login at AWS STS")),
+            ),
+            Some("ValidationError") => fault(
+                "no_login",
+                format!("AWS STS takes `{role}` for no role: give this worker the role's ARN"),
+            ),
+            Some("RegionDisabledException") => fault(
+                "denied",
+                format!(
+                    "AWS STS is not active in `{}`: activate it in the account's settings",
+                    self.region
+                ),
+            ),
+            Some("IDPCommunicationError") => fault(
+                "unavailable",
+                "AWS STS cannot fetch the keys of this control plane's issuer: its address must be public",
+            ),
+            _ => answer.refused("the login at AWS STS"),
+        }
+    }
+
+    /// Asks an API of AWS without a session. It refuses that, and so says that it is there.
+    ///
+    /// # Errors
+    /// See [`Service::send`]; `bad_answer` if it is not AWS that answers.
+    pub async fn knock(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<(), IdentityError> {
+        let mut request = self.client.post(url.clone()).body(body.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self.service.send(request).await?;
+        // AWS gives each request an id, and each error a type.
+        let has_type = |error: Map<String, Value>| error.contains_key("__type");
+        let is_aws = answer.request_id.is_some() || answer.read().is_ok_and(has_type);
+        match answer.status.as_u16() {
+            429 | 500..=599 => Err(answer.refused("a request without a login")),
+            400..=499 if is_aws => Ok(()),
+            _ => Err(self.service.no_sense()),
         }
     }
 
@@ -167,18 +219,11 @@ impl Login {
 }
 
 impl Session {
-    /// The answer of STS is XML whose texts have no character that XML escapes.
     fn of(answer: &Answer) -> Option<Self> {
-        let text = answer.text()?;
-        let between = |tag: &str| {
-            let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-            let (found, _) = rest.split_once('<')?;
-            Some(found.trim().to_owned())
-        };
         Some(Self {
-            access_key_id: between("AccessKeyId")?,
-            secret_access_key: Zeroizing::new(between("SecretAccessKey")?),
-            session_token: Zeroizing::new(between("SessionToken")?),
+            access_key_id: element(answer, "AccessKeyId")?,
+            secret_access_key: Zeroizing::new(element(answer, "SecretAccessKey")?),
+            session_token: Zeroizing::new(element(answer, "SessionToken")?),
         })
     }
 
@@ -191,6 +236,14 @@ impl Session {
             "sealfleet-identity",
         )
     }
+}
+
+/// The text of the first element of this name. An answer of STS is XML, and these texts have no
+/// character that XML escapes.
+fn element(answer: &Answer, tag: &str) -> Option<String> {
+    let (_, rest) = answer.text()?.split_once(&format!("<{tag}>"))?;
+    let (found, _) = rest.split_once('<')?;
+    Some(found.trim().to_owned())
 }
 
 /// The name of a session, for people who read CloudTrail: the run and the step. None if this is no

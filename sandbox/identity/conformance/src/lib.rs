@@ -111,6 +111,7 @@ pub async fn conforms(store: &dyn Store) -> Result<(), String> {
         a_login_that_never_held
         a_login_that_has_expired
         a_login_that_may_not_read
+        a_login_is_tried_without_a_value
         a_store_that_is_down
         a_store_that_is_slow
         a_certificate_of_an_unknown_ca
@@ -293,6 +294,32 @@ impl Suite<'_> {
         self.0.put("known", &value('a')).await?;
         let error = self.refused(Way::Denied, "known", None).await?;
         is_code(&error, &["denied"])
+    }
+
+    /// What `backend check` asks.
+    async fn a_login_is_tried_without_a_value(&self) -> Case {
+        self.0.put("known", &value('a')).await?;
+        let tried = async |way: Way| -> Result<Option<IdentityError>, Broken> {
+            let start = self.start(way, PATIENCE).await?;
+            let tried = start.readable(self.0.scheme()).await;
+            drop(start.close().await);
+            let middle = String::from_utf8_lossy(&middle(&value('a'))).into_owned();
+            ensure(!format!("{tried:?}").contains(&middle), "it tells a value")?;
+            Ok(tried.err())
+        };
+        if let Some(error) = tried(Way::Good).await? {
+            let what = format!("a login that holds is refused: {error}");
+            return Err(Broken::Otherwise(what));
+        }
+        for (way, codes) in [
+            (Way::WrongLogin, &["wrong_credential", "wrong_key"][..]),
+            (Way::Down, &["unreachable"]),
+        ] {
+            let error = tried(way).await?;
+            let error = error.ok_or_else(|| format!("{way:?}: the login passes"))?;
+            is_code(&error, codes)?;
+        }
+        Ok(())
     }
 
     async fn a_store_that_is_down(&self) -> Case {

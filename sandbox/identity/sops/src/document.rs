@@ -227,7 +227,7 @@ impl Opened {
     }
 }
 
-fn read_identities(text: &[u8]) -> Result<Vec<age::x25519::Identity>, SopsError> {
+pub(crate) fn read_identities(text: &[u8]) -> Result<Vec<age::x25519::Identity>, SopsError> {
     let text = std::str::from_utf8(text).map_err(|_| SopsError::BadKey)?;
     let lines = text.lines().map(str::trim);
     let identities: Vec<_> = lines.filter_map(|line| line.parse().ok()).collect();

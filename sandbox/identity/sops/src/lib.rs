@@ -17,7 +17,7 @@ use std::io::Read as _;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sealfleet_identity::{Context, IdentityBackend, IdentityError, Resolved};
+use sealfleet_identity::{Context, IdentityBackend, IdentityError, Readable, Resolved};
 use zeroize::Zeroizing;
 
 use document::{Document, Opened, SopsError};
@@ -56,6 +56,13 @@ pub fn open(context: Context) -> Box<dyn IdentityBackend> {
 
 #[async_trait]
 impl IdentityBackend for Sops {
+    async fn readable(&self) -> Result<Option<Vec<Readable>>, IdentityError> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.try_key()?;
+        // A file has no owner, and its names are told by `sealfleet-init sops list`.
+        Ok(None)
+    }
+
     async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         let (file, key) = name.split_once('#').ok_or_else(|| IdentityError {
             code: "bad_reference",
@@ -95,6 +102,29 @@ impl State {
     fn open(&mut self, file: &str) -> Result<Opened, IdentityError> {
         let encrypted = self.files.remove(&format!("{FILE_PREFIX}{file}"));
         let text = read(encrypted.ok_or_else(|| no_file(file))?, MAX_FILE, file)?;
+        let document = Document::parse(&text).map_err(|error| error.of(file))?;
+        let opened = document.open(self.identities(file)?);
+        opened.map_err(|error| error.of(file))
+    }
+
+    /// Tries the key: it is one, and fits the files that there are. What else is wrong with a file
+    /// is told with a reference to it.
+    fn try_key(&mut self) -> Result<(), IdentityError> {
+        let identities = self.identities("*")?;
+        document::read_identities(identities).map_err(|error| error.of("*"))?;
+        let names = self.files.keys();
+        let names = names.filter_map(|name| name.strip_prefix(FILE_PREFIX));
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        for name in names {
+            match self.opened(&name) {
+                Err(error) if error.code == SopsError::WrongKey.code() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn identities(&mut self, file: &str) -> Result<&[u8], IdentityError> {
         let identities = match self.identities.take() {
             Some(identities) => identities,
             None => {
@@ -107,10 +137,7 @@ impl State {
                 read(key, MAX_KEY_FILE, "the age key")?
             }
         };
-        let document = Document::parse(&text).map_err(|error| error.of(file))?;
-        let opened = document.open(&identities).map_err(|error| error.of(file));
-        self.identities = Some(identities);
-        opened
+        Ok(self.identities.insert(identities))
     }
 }
 

@@ -4,6 +4,7 @@
 //! known before the step starts, and nobody needs to be there at the right time. If nobody is there
 //! at the step's end either, they end with the time that the step had.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sealfleet_identity::{IdentityError, Releasing, SecretValue};
@@ -15,12 +16,22 @@ use zeroize::Zeroizing;
 
 use crate::{Auth, Http, LoggedIn, VAULT};
 
+/// Where a session ends itself.
+pub(crate) const END: &str = "auth/token/revoke-self";
+
 /// A login that holds.
 pub(crate) struct Session {
     pub token: Zeroizing<String>,
     term: Term,
+    is_batch: bool,
     /// Done once it lasts.
     lasts: OnceCell<()>,
+}
+
+/// What a session may do, by path.
+#[derive(Deserialize)]
+struct Capabilities {
+    data: BTreeMap<String, Value>,
 }
 
 /// A credential that Vault has made, with the fields of all its keys.
@@ -55,8 +66,41 @@ impl Session {
                 lease_duration: auth.lease_duration,
                 renewable: auth.renewable,
             },
+            is_batch: auth.token_type == "batch",
             lasts: OnceCell::new(),
         }
+    }
+
+    /// Whether it may end itself. If not, what it borrows would be there after the step.
+    pub async fn ends(&self, http: &Http, name: &str) -> Result<(), IdentityError> {
+        let asked = json!({ "paths": [END] });
+        let answer = http
+            .post("sys/capabilities-self", Some(&self.token), Some(&asked))
+            .await?;
+        let may_update = match answer.status.as_u16() {
+            200 => {
+                let Capabilities { data } = answer.read()?;
+                let may = data
+                    .get(END)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten();
+                may.into_iter()
+                    .any(|one| *one == "update" || *one == "root")
+            }
+            // It may not ask either.
+            403 => false,
+            _ => return Err(answer.refused("what the login may do")),
+        };
+        if may_update && !self.is_batch {
+            return Ok(());
+        }
+        Err(fault(
+            "not_revocable",
+            format!(
+                "`vault://{name}` is not borrowed, as the login of this step may not end itself, and nobody would take back what Vault lends: give its role the policy `default`, and tokens of the type `service`"
+            ),
+        ))
     }
 
     /// Makes it last. What it has borrowed would end with it.

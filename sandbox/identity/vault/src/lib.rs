@@ -101,6 +101,9 @@ struct LoggedIn {
 #[derive(Deserialize)]
 struct Auth {
     client_token: String,
+    /// `batch` for one that nobody can end.
+    #[serde(default)]
+    token_type: String,
     lease_duration: u64,
     renewable: bool,
 }
@@ -264,6 +267,7 @@ impl Vault {
         path: &str,
         session: &Session,
     ) -> Result<Lease, IdentityError> {
+        session.ends(&self.http, name).await?;
         session.last(&self.http, self.lasts).await?;
         let answer = self.http.get(path, &session.token, None).await?;
         let lent: Lent = match answer.status.as_u16() {
@@ -371,7 +375,7 @@ impl Http {
 
     /// Ends a session, and takes back what Vault has lent by it.
     async fn revoke(&self, token: &str) -> Result<Answer, IdentityError> {
-        self.post("auth/token/revoke-self", Some(token), None).await
+        self.post(lease::END, Some(token), None).await
     }
 
     async fn get(

@@ -1,15 +1,18 @@
 //! An account of AWS as identity backends see it: STS, which gives sessions for tokens of an OIDC
 //! issuer, and a judge of requests that are made in them.
 //!
-//! It answers what the API references of AWS say, and is no kinder: tokens are verified, a role
-//! opens by the conditions of its trust policy alone, requests must be signed, and a session may do
-//! what both its role and its session policy allow.
+//! It answers what the API references of AWS say, and is no kinder: tokens are verified by the keys
+//! that their issuer publishes, a role opens by the conditions of its trust policy alone, requests
+//! must be signed, and a session may do what both its role and its session policy allow.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+
+pub mod agentcore;
+mod oidc;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -24,19 +27,21 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use sealfleet_domain::Clock as _;
 use sealfleet_system::SystemClock;
-use sealfleet_test_issuer::Key;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+pub use oidc::{Steps, TOKEN_ID};
+
 pub const REGION: &str = "eu-west-1";
 pub const ACCOUNT: &str = "111122223333";
-/// The issuer that the account has an OIDC provider of.
-pub const ISSUER: &str = "https://issuer.example";
+
+/// The ARN of a role of the account.
+#[must_use]
+pub fn role_arn(name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
+}
 
 /// A role, and whom it trusts.
 #[derive(Clone, Debug)]
@@ -68,29 +73,34 @@ struct Held {
     roles: Vec<Role>,
     sessions: BTreeMap<String, Session>,
     waits: Duration,
+    is_inactive: bool,
 }
 
 /// The account.
 #[derive(Clone)]
 pub struct Account {
-    /// Signs the issuer's tokens.
-    pub key: Arc<Key>,
     /// Where its STS is.
     pub sts: String,
+    /// The issuer that it has an OIDC provider of.
+    issuer: String,
     held: Arc<Mutex<Held>>,
 }
 
 impl Account {
-    /// An account with these roles. It serves for as long as the runtime lives.
-    pub async fn start(roles: Vec<Role>) -> Self {
+    /// An account with these roles, and an OIDC provider of this issuer. It serves for as long as
+    /// the runtime lives.
+    pub async fn start(issuer: &str, roles: Vec<Role>) -> Self {
+        // The HTTP client wants a TLS provider to be there. It may be already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let account = Self {
-            key: Arc::new(Key::es256("one").unwrap()),
             sts: format!("http://{}", listener.local_addr().unwrap()),
+            issuer: issuer.to_owned(),
             held: Arc::new(Mutex::new(Held {
                 roles,
                 sessions: BTreeMap::new(),
                 waits: Duration::ZERO,
+                is_inactive: false,
             })),
         };
         let app = Router::new().route("/", post(assume));
@@ -102,6 +112,11 @@ impl Account {
     /// All answers take this long from now on.
     pub fn wait(&self, time: Duration) {
         self.held.lock().unwrap().waits = time;
+    }
+
+    /// Its STS is not active in this Region any more.
+    pub fn deactivate_sts(&self) {
+        self.held.lock().unwrap().is_inactive = true;
     }
 
     pub async fn pause(&self) {
@@ -121,20 +136,6 @@ impl Account {
             .collect()
     }
 
-    /// Claims of a token for a step of a project, good for so many seconds.
-    #[must_use]
-    pub fn claims(project: &str, audience: &str, seconds: i64) -> Value {
-        let now = now().as_secs();
-        let now = i64::try_from(now).unwrap();
-        let jti = "idt_0198c0de-0000-7000-8000-00000000000a";
-        json!({
-            "iss": ISSUER, "aud": audience, "exp": now + seconds, "nbf": now - 60, "iat": now,
-            "sub": format!("project:{project}:workflow:w:run:run_1:step:fetch"),
-            "run": "run_1", "step": "fetch", "jti": jti,
-            "https://aws.amazon.com/source_identity": jti,
-        })
-    }
-
     /// Whether a request is signed in a session, and which it is. `path` is that of its URL.
     ///
     /// # Errors
@@ -152,6 +153,9 @@ impl Account {
             value.unwrap_or_default()
         };
         let authorization = text("authorization");
+        if authorization.is_empty() {
+            return Err(refused("MissingAuthenticationTokenException"));
+        }
         let of = |name: &str| {
             let rest = authorization.split_once(&format!("{name}="));
             rest.and_then(|(_, rest)| rest.split([',', '/']).next())
@@ -201,7 +205,7 @@ impl Account {
         self.held.lock().unwrap().sessions.clone()
     }
 
-    fn assumed(&self, form: &BTreeMap<String, String>) -> Result<(String, Session), Refusal> {
+    async fn assumed(&self, form: &BTreeMap<String, String>) -> Result<(String, Session), Refusal> {
         let of = |name: &str| form.get(name).map_or("", String::as_str);
         let invalid = |words: &str| {
             let code = "ValidationError";
@@ -219,7 +223,14 @@ impl Account {
         if !(900..=3600).contains(&seconds) || of("Policy").len() > 2048 {
             return Err(invalid("DurationSeconds or Policy"));
         }
-        let claims = self.verified(of("WebIdentityToken"))?;
+        if !of("RoleArn").starts_with("arn:aws:iam::") {
+            return Err(invalid("RoleArn"));
+        }
+        if self.held.lock().unwrap().is_inactive {
+            let code = "RegionDisabledException";
+            return Err((StatusCode::FORBIDDEN, code, String::new()));
+        }
+        let claims = oidc::verified(&self.issuer, of("WebIdentityToken")).await?;
         let held = self.held.lock().unwrap();
         let trusts = |role: &&Role| {
             let subject = claims["sub"].as_str().unwrap_or_default();
@@ -243,42 +254,9 @@ impl Account {
         };
         Ok((format!("ASIA{}", secret().to_uppercase()), session))
     }
-
-    /// The claims of a token that the account's OIDC provider accepts.
-    fn verified(&self, token: &str) -> Result<Value, Refusal> {
-        let invalid = |code| (StatusCode::BAD_REQUEST, code, String::new());
-        let parts: Vec<&str> = token.split('.').collect();
-        let [header, payload, signature] = parts[..] else {
-            return Err(invalid("InvalidIdentityToken"));
-        };
-        let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
-        let signed = format!("{header}.{payload}");
-        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public());
-        let claims: Value = serde_json::from_slice(&decoded(payload)).unwrap_or_default();
-        let is_ours = key.verify(signed.as_bytes(), &decoded(signature)).is_ok();
-        if !is_ours || claims["iss"] != json!(ISSUER) {
-            return Err(invalid("InvalidIdentityToken"));
-        }
-        match claims["exp"].as_u64() {
-            Some(end) if end > now().as_secs() => Ok(claims),
-            _ => Err(invalid("ExpiredTokenException")),
-        }
-    }
 }
 
 impl Session {
-    /// Whether the session policy names this action, on all resources.
-    #[must_use]
-    pub fn allows(&self, action: &str) -> bool {
-        let statements = self.policy["Statement"].as_array().into_iter().flatten();
-        let mut statements = statements
-            .filter(|statement| statement["Effect"] == "Allow" && statement["Resource"] == "*");
-        statements.any(|statement| {
-            let actions = statement["Action"].as_array();
-            actions.is_some_and(|actions| actions.contains(&json!(action)))
-        })
-    }
-
     /// Whether role and session policy both allow it, with what the request says besides.
     #[must_use]
     pub fn may(&self, action: &str, resource: &str, context: &[(&str, &str)]) -> bool {
@@ -294,7 +272,7 @@ impl Session {
                 let listed = one
                     .as_array()
                     .is_some_and(|all| all.contains(&json!(asked)));
-                *one == json!(asked) || listed
+                *one == json!(asked) || *one == json!("*") || listed
             };
             let conditions = statement["Condition"].as_object().into_iter().flatten();
             let mut conditions = conditions.flat_map(|(operator, keys)| {
@@ -318,7 +296,7 @@ async fn assume(State(account): State<Account>, body: String) -> Response {
     account.pause().await;
     let form = reqwest::Url::parse(&format!("form:?{body}")).unwrap();
     let form = form.query_pairs().into_owned().collect();
-    match account.assumed(&form) {
+    match account.assumed(&form).await {
         Ok((id, session)) => {
             let (secret, token) = (session.secret.clone(), session.token.clone());
             let mut held = account.held.lock().unwrap();

@@ -31,9 +31,16 @@ impl Lender {
         );
         let policy = json!({ "policy": reads });
         server.run("POST", "sys/policies/acl/reads", policy).await;
-        for (role, most) in [("short", "1h"), ("shorter", "90s")] {
-            let body =
-                json!({ "token_policies": "reads", "token_ttl": "60s", "token_max_ttl": most });
+        for (role, seconds, most, is_bare, kind) in [
+            ("short", 60, "1h", false, "service"),
+            ("shorter", 60, "90s", false, "service"),
+            ("bare", 1800, "1h", true, "service"),
+            ("batch", 1800, "1h", false, "batch"),
+        ] {
+            let body = json!({
+                "token_policies": "reads", "token_ttl": seconds, "token_max_ttl": most,
+                "token_no_default_policy": is_bare, "token_type": kind,
+            });
             let path = format!("auth/approle/role/{role}");
             server.run("POST", &path, body).await;
             let id = json!({ "role_id": role });
@@ -147,6 +154,18 @@ async fn what_cannot_last_as_long_as_the_step_is_refused_and_taken_back() {
     assert_eq!(refused.code, "lease_too_short", "{refused}");
     assert!(refused.message.contains("token_max_ttl"), "{refused}");
     assert!(lender.rabbit.accounts().is_empty(), "nothing is lent by it");
+}
+
+/// A login that lasts and may read, and that nobody could end before its time.
+#[tokio::test]
+async fn nothing_is_lent_to_a_login_that_may_not_end_itself() {
+    let lender = Lender::new().await;
+    for role in ["bare", "batch"] {
+        let step = lender.step(role, 30).await;
+        let refused = step.resolve(NAME, DYNAMIC).await.unwrap_err();
+        assert_eq!(refused.code, "not_revocable", "{role}: {refused}");
+        assert!(lender.rabbit.ever().is_empty(), "{role} was lent something");
+    }
 }
 
 #[tokio::test]
