@@ -8,7 +8,7 @@ import { type Place, usePlace } from "./router";
 import { SeatOf, useMay, useSeat } from "./session";
 import { Link, View } from "./ui/basics";
 import { Audit, EntryView } from "./views/audit";
-import { Contain } from "./views/contain";
+import { Contain, Containment } from "./views/contain";
 import { Edit, NewProfile } from "./views/edit";
 import { Egress } from "./views/egress";
 import { Fleet, Worker } from "./views/fleet";
@@ -51,7 +51,7 @@ const ROOMS: Room[] = [
   { name: "audit", title: "Audit", needs: "ReadAudit", view: ({ path: [, id], query }) => (id ? <EntryView key={id} id={id} /> : <Audit query={query} />) },
   { name: "usage", title: "Usage", needs: "ReadUsage", view: ({ query }) => <Usage query={query} /> },
   { name: "tokens", title: "Tokens", needs: "ListTokens", of: "project", view: () => <Tokens /> },
-  { name: "contain", title: "Contain", needs: "Revoke", of: "project", view: () => <Contain /> },
+  { name: "contain", title: "Contain", needs: "Contain", of: "project", view: ({ path: [, id] }) => (id ? <Containment key={id} id={id} /> : <Contain />) },
   { name: "projects", title: "Projects", needs: "ListProjects", of: "operators", view: ({ path: [, project] }) => (project ? <ProjectView key={project} project={project} /> : <Projects />) },
 ];
 

@@ -765,10 +765,11 @@ await check("a project is contained, after a preview and with a reason", async (
   await neighbour.accessible("contain, asked");
   await dialog.getByRole("button", { name: "Contain" }).click();
   await neighbour.says("The project is contained.");
-  for (const row of [/^Keys of profiles .* 0 1$/, /^Workers and Fargate pools .* 0 1$/, /^Other API tokens .* 0 \d+$/, /^Unfinished runs .* 0 1$/]) await neighbour.page.getByRole("row", { name: row }).waitFor();
+  for (const row of [/^Keys of profiles .* 1$/, /^Workers and Fargate pools .* 1$/, /^Other API tokens .* \d+$/, /^Unfinished runs .* 1$/]) await neighbour.page.getByRole("row", { name: row }).waitFor();
+  await neighbour.accessible("containment");
   // One containment in the trail, with all its parts.
   await neighbour.page.getByRole("link", { name: "This containment, in the audit trail" }).click();
-  for (const event of ["secret revoked", "worker revoked", "token revoked", "run cancelled"]) await neighbour.page.getByRole("row", { name: new RegExp(event) }).first().waitFor();
+  for (const event of ["project contained", "secret revoked", "worker revoked", "token revoked", "run cancelled", "project containment ended"]) await neighbour.page.getByRole("row", { name: new RegExp(event) }).first().waitFor();
   await neighbour.visit("revocations");
   await neighbour.says("a <b>leak</b>");
   await neighbour.visit("runs?state=aborted");

@@ -14,7 +14,7 @@ waiting=$(enqueued shop <examples/incident/mail.json)
 as shop token create --role member --out "$work/member.token"
 # 1. What it would stop. Nothing is changed yet.
 as shop contain --tokens --reason "mail that nobody wrote" | tee "$work/preview"
-grep -q "^runs cancelled  *2$" "$work/preview" || wrong "the preview does not tell of both runs"
+grep -q "^runs ended  *2$" "$work/preview" || wrong "the preview does not tell of both runs"
 [ "$(state shop "$working")" = running ] || wrong "the preview stopped something"
 # 2. All of it.
 as shop contain --tokens --reason "mail that nobody wrote" --yes | tee "$work/done"
@@ -28,5 +28,5 @@ refused as shop run enqueue -f examples/incident/mail.json
 if as shop contain --tokens --reason "to be sure" --yes | grep -v ^containment | grep "[1-9]$"; then wrong "something was left"; fi
 # 4. On record, with the reason, as one containment.
 id=$(sed -n 's/^containment  *//p' "$work/done")
-soon run.cancelled as shop audit list --containment "$id"
+soon project.containment_ended as shop audit list --containment "$id"
 soon "mail that nobody wrote" as shop --output json audit list --type secret.revoked

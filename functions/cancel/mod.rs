@@ -33,22 +33,16 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        CANCEL_RUN => |caller, (run_id,)| cancel(ports, caller, request, run_id);
+        CANCEL_RUN => |caller, (run_id,)| cancel(ports, caller, run_id);
     }
 }
 
-async fn cancel(
-    ports: &Ports,
-    caller: ProjectCaller,
-    request: &Request,
-    run_id: RunId,
-) -> Answered {
-    let (scope, actor) = (&caller.scope, &caller.actor);
-    let ledger = ports.ledger.within(request.containment()?);
+async fn cancel(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered {
+    let (ledger, scope, actor) = (&ports.ledger, &caller.scope, &caller.actor);
     let cancelled = ledger.transition(scope, run_id, actor, |run, now| run.cancel(now));
     let run = match cancelled.await {
         Ok(done) => {
-            effects::stop(&ports.hosts, &ledger, scope, &done, actor).await;
+            effects::stop(&ports.hosts, ledger, scope, &done, actor).await;
             done.run
         }
         // Repeated after a lost answer.

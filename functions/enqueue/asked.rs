@@ -12,11 +12,12 @@ use sealfleet_domain::fleet::Project;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::revocation::Revocation;
-use sealfleet_domain::{Owner, ProjectId, ProjectScope, WorkflowName, limits};
+use sealfleet_domain::{Owner, ProjectId, ProjectScope, WorkflowName};
 use sealfleet_ledger::{Before, Error, Idempotency};
 
 use super::Ports;
 use crate::shared::fault::Fault;
+use crate::shared::once::idempotency;
 use crate::shared::views;
 
 /// Projects whose bindings an instance remembers.
@@ -190,30 +191,4 @@ async fn sealed(ports: &Ports, scope: &ProjectScope, new: &EnqueueRun) -> Option
         layers,
         revocations,
     })
-}
-
-fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = request.header("idempotency-key")? else {
-        return Ok(None);
-    };
-    let fine = !key.is_empty()
-        && key.len() <= limits::IDEMPOTENCY_KEY_BYTES
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !fine {
-        return Err(Problem::invalid(
-            "Idempotency-Key",
-            format!(
-                "the key has 1 to {} printable ASCII characters",
-                limits::IDEMPOTENCY_KEY_BYTES
-            ),
-        ));
-    }
-    // Parsed, so that the same fields in another order are the same request.
-    let body: serde_json::Value = request.json()?;
-    Ok(Some(Idempotency {
-        key: key.to_owned(),
-        request: sha256_hex(body.to_string().as_bytes()),
-    }))
 }

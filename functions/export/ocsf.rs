@@ -259,6 +259,15 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             managed(entity::UPDATE, "project", project).of(Severity::Low)
         }
         Event::ProjectDeleted { project } => managed(entity::DELETE, "project", project),
+        Event::ProjectContained { .. } => {
+            managed(entity::DISABLE, "project", &entry.project).of(Severity::High)
+        }
+        Event::ContainmentEnded { complete: true, .. } => {
+            managed(entity::UPDATE, "project", &entry.project).of(Severity::Medium)
+        }
+        Event::ContainmentEnded { .. } => managed(entity::UPDATE, "project", &entry.project)
+            .of(Severity::High)
+            .failed(),
         Event::LimitsSet { project, .. } => {
             managed(entity::UPDATE, "project limits", project).of(Severity::Low)
         }

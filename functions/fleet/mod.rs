@@ -42,11 +42,11 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         SET_EGRESS_CEILING => |caller, _| projects::set_egress_ceiling(ports, caller, request);
         CREATE_TOKEN => |caller, ()| tokens::create(ports, caller, request);
         LIST_TOKENS => |caller, ()| tokens::list(ports, caller, request);
-        REVOKE_TOKEN => |caller, (token_id,)| tokens::revoke(ports, caller, request, token_id);
+        REVOKE_TOKEN => |caller, (token_id,)| tokens::revoke(ports, caller, token_id);
         GET_WHOAMI => |caller, ()| tokens::whoami(caller);
         CREATE_ENROLMENT_KEY => |caller, ()| workers::create_key(ports, caller, request);
         LIST_ENROLMENT_KEYS => |caller, ()| workers::list_keys(ports, caller, request);
-        REVOKE_ENROLMENT_KEY => |caller, (key_id,)| workers::revoke_key(ports, caller, request, key_id);
+        REVOKE_ENROLMENT_KEY => |caller, (key_id,)| workers::revoke_key(ports, caller, key_id);
         REGISTER_WORKER => |caller, ()| workers::register(ports, caller, request);
         LIST_WORKERS => |caller, ()| workers::list(ports, caller, request);
         GET_WORKER => |caller, (worker_id,)| workers::show(ports, caller, worker_id);
@@ -62,8 +62,8 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         DECIDE_APPROVAL => |caller, (id,)| approvals::decide(ports, caller, request, id);
         GET_GOVERNANCE => |caller, ()| approvals::governance(ports, caller);
         PUT_GOVERNANCE => |caller, ()| approvals::govern(ports, caller, request);
-        REVOKE_WORKER => |caller, (worker_id,)| workers::revoke(ports, caller, request, worker_id);
-        DRAIN_WORKER => |caller, (worker_id,)| workers::drain(ports, caller, request, worker_id);
+        REVOKE_WORKER => |caller, (worker_id,)| workers::revoke(ports, caller, worker_id);
+        DRAIN_WORKER => |caller, (worker_id,)| workers::drain(ports, caller, worker_id);
         RESUME_WORKER => |caller, (worker_id,)| workers::resume(ports, caller, worker_id);
     }
 }

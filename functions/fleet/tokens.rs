@@ -70,14 +70,9 @@ pub(super) async fn whoami(Oneself(principal): Oneself) -> Answered {
     Answer::json(200, &view)
 }
 
-pub(super) async fn revoke(
-    ports: &Ports,
-    InQuery(caller): InQuery,
-    request: &Request,
-    id: TokenId,
-) -> Answered {
-    let ledger = ports.ledger.within(request.containment()?);
-    let row = ledger
+pub(super) async fn revoke(ports: &Ports, InQuery(caller): InQuery, id: TokenId) -> Answered {
+    let row = ports
+        .ledger
         .revoke_token(&home(&caller), id, &caller.actor)
         .await?;
     Answer::json(200, &views::token(row))

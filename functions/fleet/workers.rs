@@ -132,11 +132,10 @@ pub(super) async fn list_keys(ports: &Ports, caller: ProjectCaller, request: &Re
 pub(super) async fn revoke_key(
     ports: &Ports,
     caller: ProjectCaller,
-    request: &Request,
     id: EnrolmentKeyId,
 ) -> Answered {
-    let ledger = ports.ledger.within(request.containment()?);
-    let row = ledger
+    let row = ports
+        .ledger
         .revoke_enrolment_key(&caller.scope, id, &caller.actor)
         .await?;
     Answer::json(200, &views::enrolment_key(row))
@@ -325,14 +324,9 @@ async fn worker(ledger: &Ledger, scope: &ProjectScope, id: WorkerId) -> Result<W
 }
 
 /// Begins to give a worker no new steps.
-pub(super) async fn drain(
-    ports: &Ports,
-    caller: ProjectCaller,
-    request: &Request,
-    id: WorkerId,
-) -> Answered {
-    let ledger = ports.ledger.within(request.containment()?);
-    let worker = ledger
+pub(super) async fn drain(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    let worker = ports
+        .ledger
         .drain_worker(&caller.scope, id, true, &caller.actor)
         .await?;
     Answer::json(200, &views::worker(worker))
@@ -347,15 +341,9 @@ pub(super) async fn resume(ports: &Ports, caller: ProjectCaller, id: WorkerId) -
     Answer::json(200, &views::worker(worker))
 }
 
-pub(super) async fn revoke(
-    ports: &Ports,
-    caller: ProjectCaller,
-    request: &Request,
-    id: WorkerId,
-) -> Answered {
-    let (scope, actor) = (&caller.scope, &caller.actor);
-    let ledger = ports.ledger.within(request.containment()?);
-    if worker(&ledger, scope, id).await?.hash.is_none() {
+pub(super) async fn revoke(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    let (ledger, scope, actor) = (&ports.ledger, &caller.scope, &caller.actor);
+    if worker(ledger, scope, id).await?.hash.is_none() {
         let detail = "no process has this worker's credential: it stands for a pool whose sandboxes the control plane launches. Drain it (`sealfleet worker drain`), and it launches no more";
         return Err(Problem::new(Code::Conflict, detail).into());
     }
@@ -363,21 +351,22 @@ pub(super) async fn revoke(
     let worker = match revoked {
         Ok(worker) => worker,
         // Repeated after a lost answer: go on with the steps that it may still hold.
-        Err(Error::WrongState("revoked")) => worker(&ledger, scope, id).await?,
+        Err(Error::WrongState("revoked")) => worker(ledger, scope, id).await?,
         Err(error) => return Err(error.into()),
     };
-    requeue((ports, &ledger), scope, id, actor).await?;
+    requeue(ports, scope, id, actor).await?;
     Answer::json(200, &views::worker(worker))
 }
 
 /// Puts the steps that a revoked worker held back in their queues. `sweep` finds what is missed
 /// here when the lease expires.
 async fn requeue(
-    (ports, ledger): (&Ports, &Ledger),
+    ports: &Ports,
     scope: &ProjectScope,
     worker_id: WorkerId,
     actor: &str,
 ) -> Result<(), Error> {
+    let ledger = &ports.ledger;
     for lease in ledger.leases_of(scope, worker_id).await? {
         let reason = RequeueReason::WorkerRevoked;
         let lost = ledger

@@ -5,27 +5,34 @@
 //! is left. So a revocation never waits for the runs that it aborts, and finishes even if this
 //! function dies. Revoking and aborting go on while the audit table does not answer: the entries
 //! wait in the ledger's outbox.
+//!
+//! A containment does that to all keys of a project, and stops everything else of it. Here it is
+//! begun, and shown; `shared::containment` drives it to its end.
 
 use std::collections::BTreeSet;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationsCreated,
-    Revoke,
+    AffectedRun, Contain, FanOutView, PreviewContainment, PreviewRevocation, ProfileKey,
+    RevocationPreview, RevocationsCreated, Revoke,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Continuations;
+use sealfleet_domain::containment::{Containment, Position};
 use sealfleet_domain::revocation::{FanOut, Revocation};
-use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits};
+use sealfleet_domain::{
+    ContainmentId, FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits,
+};
 use sealfleet_hosts::Hosts;
-use sealfleet_ledger::{Error, InForce, Ledger, owner_of};
+use sealfleet_ledger::{Error, InForce, Ledger, Page, owner_of};
 
-use crate::shared::auth::{Door, OwnerCaller};
+use crate::shared::auth::{Door, OwnerCaller, ProjectCaller};
 use crate::shared::fault::{Answered, Fault};
+use crate::shared::once::idempotency;
 use crate::shared::route::route;
-use crate::shared::{fan_out, pages};
+use crate::shared::{containment, fan_out, pages};
 
-/// Seconds that a request works on its fan-out; API Gateway waits for 30.
+/// Seconds that a request works on its fan-out or containment; API Gateway waits for 30.
 const INLINE_SECONDS: i64 = 10;
 /// Runs that a preview lists.
 const PREVIEWED: usize = 1000;
@@ -51,6 +58,10 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         LIST_REVOCATIONS => |caller, ()| list(ports, caller, request);
         GET_REVOCATION => |caller, (revocation_id,)| show(ports, caller, revocation_id);
         LIFT_REVOCATION => |caller, (revocation_id,)| lift(ports, caller, revocation_id);
+        CREATE_CONTAINMENT => |caller, ()| contain(ports, caller, request);
+        PREVIEW_CONTAINMENT => |caller, ()| preview_containment(ports, caller, request);
+        LIST_CONTAINMENTS => |caller, ()| list_containments(ports, caller, request);
+        GET_CONTAINMENT => |caller, (containment_id,)| show_containment(ports, caller, containment_id);
         GET_FAN_OUT => |caller, (fan_out_id,)| show_fan_out(ports, caller, fan_out_id);
     }
 }
@@ -59,7 +70,6 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
     let Revoke { keys, hard, reason } = request.json()?;
     check_keys(&keys)?;
     check_reason(&reason)?;
-    let ledger = ports.ledger.within(request.containment()?);
     let now = ports.ledger.now();
     let fan_out_id = hard.then(|| FanOutId::new(ports.ledger.ids(), now));
     let mut revocations = revocations(ports, &caller, keys, now).await?;
@@ -71,15 +81,16 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
     let InForce {
         revocations,
         changed,
-    } = ledger
+    } = ports
+        .ledger
         .revoke(&caller.owner, &revocations, &caller.actor)
         .await?;
     let newest = revocations.iter().filter_map(|row| row.fan_out_id).max();
     let fan_out = match newest {
         None => None,
         Some(id) => {
-            let fan_out = ledger.fan_out(&caller.owner, id).await?;
-            Some(work_on((ports, &ledger), &caller.owner, fan_out).await?)
+            let fan_out = ports.ledger.fan_out(&caller.owner, id).await?;
+            Some(work_on(ports, &caller.owner, fan_out).await?)
         }
     };
     let status = if changed { 201 } else { 200 };
@@ -93,11 +104,8 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
 }
 
 /// Aborts runs for as long as a request may take, and leaves the rest to other invocations.
-async fn work_on(
-    (ports, ledger): (&Ports, &Ledger),
-    owner: &Owner,
-    started: FanOut,
-) -> Result<FanOutView, Error> {
+async fn work_on(ports: &Ports, owner: &Owner, started: FanOut) -> Result<FanOutView, Error> {
+    let ledger = &ports.ledger;
     let fan_out_id = started.fan_out_id;
     let until = ledger.now().plus_seconds(INLINE_SECONDS);
     let advanced = fan_out::advance(ledger, &ports.hosts, owner, started.clone(), 0, until).await;
@@ -271,4 +279,68 @@ async fn show_fan_out(ports: &Ports, caller: OwnerCaller, id: FanOutId) -> Answe
     let found = ports.ledger.fan_out(&caller.owner, id).await?;
     let view = fan_out::view(&ports.ledger, &caller.owner, found).await?;
     Answer::json(200, &view)
+}
+
+async fn contain(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
+    let Contain { reason, tokens } = request.json()?;
+    check_reason(&reason)?;
+    let (ledger, scope) = (&ports.ledger, &caller.scope);
+    let now = ledger.now();
+    let new = Containment {
+        containment_id: ContainmentId::new(ledger.ids(), now),
+        reason: reason.into(),
+        tokens,
+        actor: caller.actor,
+        started_at: now,
+        position: Position::begin(1),
+        ended: None,
+    };
+    let id = new.containment_id;
+    let once = idempotency(request)?;
+    let begun = ledger
+        .within(Some(id))
+        .begin_containment(scope, &new, once.as_ref())
+        .await?;
+    let means = containment::Means {
+        ledger,
+        hosts: &ports.hosts,
+        continuations: ports.continuations.as_ref(),
+    };
+    let until = now.plus_seconds(INLINE_SECONDS);
+    let advanced = containment::advance(means, scope, begun.clone(), until).await;
+    let so_far = advanced.unwrap_or_else(|error| {
+        let containment_id = begun.containment_id;
+        tracing::warn!(%error, %containment_id, "the containment was interrupted; `sweep` goes on");
+        begun
+    });
+    Answer::json(202, &containment::view(ledger, scope, so_far, false).await?)
+}
+
+async fn preview_containment(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
+    let PreviewContainment { tokens } = request.json()?;
+    let open = containment::open(&ports.ledger, &caller.scope, &caller.actor, tokens);
+    Answer::json(200, &open.await?)
+}
+
+async fn list_containments(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
+    let (ledger, scope) = (&ports.ledger, &caller.scope);
+    let fetch = async |before: Option<&str>, limit| {
+        let Page { items, more_after } = ledger.containments(scope, before, limit).await?;
+        let mut views = Vec::with_capacity(items.len());
+        for item in items {
+            views.push(containment::view(ledger, scope, item, false).await?);
+        }
+        Ok(Page {
+            items: views,
+            more_after,
+        })
+    };
+    let project = scope.project().as_str();
+    pages::answer(request, project, "containments", fetch, |view| view).await
+}
+
+async fn show_containment(ports: &Ports, caller: ProjectCaller, id: ContainmentId) -> Answered {
+    let (ledger, scope) = (&ports.ledger, &caller.scope);
+    let found = ledger.containment(scope, id).await?;
+    Answer::json(200, &containment::view(ledger, scope, found, true).await?)
 }

@@ -61,7 +61,7 @@ async fn list(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answer
 
 fn filter(request: &Request) -> Result<RunFilter, Problem> {
     let filter = RunFilter {
-        state: given(request, "state", state_of)?,
+        states: Vec::from_iter(given(request, "state", state_of)?),
         workflow: given(request, "workflow", named("workflow"))?,
         profile: given(request, "profile", named("profile"))?,
         label: given(request, "label", label_of)?,

@@ -110,6 +110,8 @@ pub async fn advance(
     if fan_out.finished.is_some() {
         return Ok(fan_out);
     }
+    // What it aborts is part of the containment that it is part of.
+    let ledger = &ledger.within(fan_out.containment_id);
     let worker = Worker {
         ledger,
         hosts,

@@ -2,10 +2,10 @@
 //!
 //! It sends the message of a queued step again, or ends a step whose time to live is over. It looks
 //! at the lease of a step that a worker holds, and asks the host of a step that a host holds. It
-//! stops sandboxes left behind by ended steps, goes on with interrupted fan-outs, ends requests for
-//! approval that nobody has decided in time, and moves audit entries that wait in the outbox to the
-//! trail. Queue messages, events and handlers may all be
-//! lost; this alone brings every run to its end.
+//! stops sandboxes left behind by ended steps, goes on with interrupted fan-outs and containments,
+//! ends requests for approval that nobody has decided in time, and moves audit entries that wait in
+//! the outbox to the trail. Queue messages, events and handlers may all be lost; this alone brings
+//! every run to its end.
 //!
 //! All shards of the index are read at once, keys only, page by page, while what is already known
 //! is worked on in a fair order ([`plan`]). It takes no new work in the last seconds of its time;
@@ -19,19 +19,22 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use sealfleet_aws::queues::{Continuations, Queues};
 use sealfleet_domain::run::Pace;
-use sealfleet_domain::{FanOutId, Owner, Timestamp};
+use sealfleet_domain::{ContainmentId, FanOutId, Owner, ProjectScope, Timestamp};
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{DuePage, DueRow, Error, Ledger, due_shards};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::shared::fan_out;
 use crate::shared::metrics::{Metric, Metrics};
+use crate::shared::{containment, fan_out};
 use plan::{Plan, Share, Task, Turn};
 use visit::{Looked, Visit};
 
-/// Seconds that one sweep works on one fan-out.
-const FAN_OUT_SECONDS: i64 = 20;
+/// Seconds that one sweep works on one fan-out or containment.
+const SHARED_SECONDS: i64 = 20;
+/// Seconds that an invocation of the queue works on a containment. Then it goes to the queue's end:
+/// the invocations at once are few, and fan-outs of others wait for one, too.
+const CONTAINED_SECONDS: i64 = 10;
 /// Rows of one shard that are read at once.
 const PAGE: usize = 1000;
 
@@ -50,7 +53,7 @@ pub struct Ports {
     pub pace: Pace,
     /// What is counted.
     pub metrics: Metrics,
-    /// Where the rest of a fan-out is left to other invocations.
+    /// Where the rest of a fan-out or a containment is left to other invocations.
     pub continuations: Box<dyn Continuations>,
     /// Pieces of work at once.
     pub at_once: usize,
@@ -59,7 +62,7 @@ pub struct Ports {
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
-    /// Runs, fan-outs, approvals and waiting audit entries that were due.
+    /// Runs, fan-outs, containments, approvals and waiting audit entries that were due.
     pub visited: u64,
     /// Those that could not be dealt with; they stay due.
     pub failed: u64,
@@ -86,11 +89,27 @@ pub async fn invoked(ports: &Ports, event: Value, until: Timestamp) -> Result<In
     for record in records {
         let body = record.get("body").and_then(Value::as_str);
         match body.map(serde_json::from_str) {
-            Some(Ok(part)) => go_on(ports, &part, until).await,
+            Some(Ok(Left::FanOut(part))) => go_on(ports, &part, until).await,
+            Some(Ok(Left::Containment(part))) => {
+                let (scope, id) = (part.scope(), part.containment_id());
+                let until = until.min(ports.ledger.now().plus_seconds(CONTAINED_SECONDS));
+                // What goes wrong is left to the next sweep.
+                if let Err(error) = go_on_containing(ports, &scope, id, until).await {
+                    tracing::warn!(%error, containment_id = %id, "`sweep` goes on with a containment");
+                }
+            }
             _ => tracing::error!("deleted a malformed message"),
         }
     }
     Ok(Invoked::Batch(SqsBatchResponse::default()))
+}
+
+/// What another invocation had no time for.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Left {
+    FanOut(fan_out::Part),
+    Containment(containment::Part),
 }
 
 /// A page of a shard, or what became of a piece of work.
@@ -223,6 +242,10 @@ async fn work(ports: &Ports, work: Work, until: Timestamp) -> Event {
     };
     let done = match task {
         Task::FanOut(owner, id) => Done::FanOut(resume(ports, &owner, id, until).await),
+        Task::Containment(scope, id) => {
+            let until = until.min(ports.ledger.now().plus_seconds(SHARED_SECONDS));
+            Done::Over(go_on_containing(ports, &scope, id, until).await)
+        }
         Task::Entry(entry) => Done::Over(ports.ledger.move_to_trail(&entry).await),
         Task::Approval(scope, id) => {
             let ended = ports.ledger.expire_approval(&scope, &id, visit::ACTOR);
@@ -247,13 +270,31 @@ async fn resume(
 ) -> Result<bool, Error> {
     let (ledger, hosts) = (&ports.ledger, &ports.hosts);
     let fan_out = ledger.fan_out(owner, id).await?;
-    let until = until.min(ledger.now().plus_seconds(FAN_OUT_SECONDS));
+    let until = until.min(ledger.now().plus_seconds(SHARED_SECONDS));
     let fan_out = fan_out::advance(ledger, hosts, owner, fan_out, 0, until).await?;
     let finished = fan_out.finished.is_some();
     if !finished {
         fan_out::share(ports.continuations.as_ref(), owner, id).await;
     }
     Ok(finished)
+}
+
+/// Goes on with a containment whose worker died, or ran out of time.
+async fn go_on_containing(
+    ports: &Ports,
+    scope: &ProjectScope,
+    id: ContainmentId,
+    until: Timestamp,
+) -> Result<(), Error> {
+    let means = containment::Means {
+        ledger: &ports.ledger,
+        hosts: &ports.hosts,
+        continuations: ports.continuations.as_ref(),
+    };
+    let found = ports.ledger.containment(scope, id).await?;
+    containment::advance(means, scope, found, until)
+        .await
+        .map(drop)
 }
 
 /// Goes on with a part of a fan-out that another invocation had no time for. What goes wrong is

@@ -4,9 +4,10 @@
 //! one piece of each share in turn, and no share has more pieces in work than an equal part of all
 //! slots while others wait. So what one project has due costs another at most its turns.
 //!
-//! - **Lanes.** Fan-outs come first, then entries of the outbox and approvals whose time is over,
-//!   then runs. Fan-outs and entries have only some of the slots: neither a stuck audit table nor
-//!   a crowd of fan-outs stops runs from being visited.
+//! - **Lanes.** Fan-outs come first, then containments, then entries of the outbox and approvals
+//!   whose time is over, then runs. All but runs have only some of the slots: neither a stuck audit
+//!   table nor a crowd of fan-outs stops runs from being visited, and no containment takes the
+//!   place of a fan-out.
 //! - **Within a project**, a run is read before anything is done about it. Whatever it is due for
 //!   is done at once, except when it only waits for its queue message: re-sends wait until the
 //!   project's other due runs have been read. Every fourth turn is a re-send nevertheless, so a
@@ -19,7 +20,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use sealfleet_domain::{ApprovalId, FanOutId, Owner, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{
+    ApprovalId, ContainmentId, FanOutId, Owner, ProjectScope, RunId, Timestamp,
+};
 use sealfleet_hosts::BATCH;
 use sealfleet_ledger::{Due, DueRun, WaitingEntry};
 
@@ -27,6 +30,8 @@ use super::visit::Visit;
 
 /// Fan-outs in work at most: each has many calls of its own under way.
 const FAN_OUTS_AT_ONCE: usize = 2;
+/// Containments in work at most: each has many calls of its own under way, too.
+const CONTAINMENTS_AT_ONCE: usize = 2;
 /// Entries of the outbox, and approvals, in work at most.
 const ENTRIES_AT_ONCE: usize = 8;
 /// Keys that are kept; about what one sweep can visit.
@@ -41,6 +46,7 @@ const RESEND_EVERY: u64 = 4;
 /// A piece of work.
 pub enum Task {
     FanOut(Owner, FanOutId),
+    Containment(ProjectScope, ContainmentId),
     Entry(WaitingEntry),
     /// An approval whose time is over.
     Approval(ProjectScope, ApprovalId),
@@ -64,36 +70,39 @@ pub struct Turn {
 }
 
 const FAN_OUTS: usize = 0;
-const ENTRIES: usize = 1;
-const RUNS: usize = 2;
+const CONTAINMENTS: usize = 1;
+const ENTRIES: usize = 2;
+const RUNS: usize = 3;
+const LANES: usize = 4;
 
 #[derive(Default)]
 struct Waiting {
     fan_outs: VecDeque<(Owner, FanOutId)>,
+    containments: VecDeque<(ProjectScope, ContainmentId)>,
     /// Entries of the outbox, and approvals whose time is over.
     entries: VecDeque<Task>,
     /// Earliest first.
     unread: BTreeMap<(Timestamp, RunId), DueRun>,
     answered: VecDeque<Box<Visit>>,
     resends: VecDeque<Box<Visit>>,
-    in_work: [usize; 3],
+    in_work: [usize; LANES],
     /// Whether it stands in the round of a lane.
-    in_round: [bool; 3],
+    in_round: [bool; LANES],
     turns: u64,
 }
 
 #[derive(Default)]
 pub struct Plan {
     /// Pieces of work at once, of each lane and of all.
-    slots: [usize; 3],
+    slots: [usize; LANES],
     shares: Vec<Waiting>,
     by_name: BTreeMap<String, Share>,
     /// Who has work in a lane, each once, in the order of their turns.
-    rounds: [VecDeque<Share>; 3],
+    rounds: [VecDeque<Share>; LANES],
     asking: Vec<(Share, Box<Visit>)>,
     /// Since when the first of them waits.
     asking_since: Option<Timestamp>,
-    in_work: [usize; 3],
+    in_work: [usize; LANES],
     reading: usize,
     kept: usize,
     dropped: u64,
@@ -104,7 +113,12 @@ pub struct Plan {
 impl Plan {
     /// A plan for so many pieces of work at once.
     pub fn new(at_once: usize) -> Self {
-        let slots = [FAN_OUTS_AT_ONCE, ENTRIES_AT_ONCE, at_once];
+        let slots = [
+            FAN_OUTS_AT_ONCE,
+            CONTAINMENTS_AT_ONCE,
+            ENTRIES_AT_ONCE,
+            at_once,
+        ];
         Self {
             slots: slots.map(|slots| slots.min(at_once)),
             ..Self::default()
@@ -122,6 +136,10 @@ impl Plan {
                 Due::FanOut(owner, id) => {
                     waiting.fan_outs.push_back((owner, id));
                     FAN_OUTS
+                }
+                Due::Containment(scope, id) => {
+                    waiting.containments.push_back((scope, id));
+                    CONTAINMENTS
                 }
                 Due::Entry(entry) => {
                     waiting.entries.push_back(Task::Entry(entry));
@@ -154,7 +172,7 @@ impl Plan {
         if self.asking.len() >= BATCH || self.asking_since.is_some_and(overdue) {
             return Some(self.ask());
         }
-        let next = [FAN_OUTS, ENTRIES, RUNS]
+        let next = [FAN_OUTS, CONTAINMENTS, ENTRIES, RUNS]
             .into_iter()
             .find_map(|lane| self.next_in(lane));
         // Who asks with few questions asks more often: it waits for runs that are being read.
@@ -295,6 +313,7 @@ impl Waiting {
     fn has(&self, lane: usize) -> bool {
         match lane {
             FAN_OUTS => !self.fan_outs.is_empty(),
+            CONTAINMENTS => !self.containments.is_empty(),
             ENTRIES => !self.entries.is_empty(),
             _ => !(self.unread.is_empty() && self.answered.is_empty() && self.resends.is_empty()),
         }
@@ -305,6 +324,10 @@ impl Waiting {
             FAN_OUTS => {
                 let (owner, id) = self.fan_outs.pop_front()?;
                 Some(Task::FanOut(owner, id))
+            }
+            CONTAINMENTS => {
+                let (scope, id) = self.containments.pop_front()?;
+                Some(Task::Containment(scope, id))
             }
             ENTRIES => self.entries.pop_front(),
             _ => self.take_run(),

@@ -39,6 +39,8 @@ pub enum Exempt {
     RunLookedAt,
     /// How far a fan-out has come: what it did is on record with each run that it aborted.
     FanOutProgress,
+    /// How far a containment has come: what it stopped is on record with each part.
+    ContainmentProgress,
     /// A task definition that ECS has registered: a memory, which may be lost. Starts with it are
     /// on record.
     TaskDefinition,
@@ -213,6 +215,10 @@ fn exempt(change: &Changed, identities: &Identities) -> Option<Exempt> {
         let open = after.get("open") == Some(&AttributeValue::Bool(true));
         return open.then_some(Exempt::FanOutProgress);
     }
+    if pk.ends_with("#CONTAINMENTS") {
+        let open = after.get("open") == Some(&AttributeValue::Bool(true));
+        return open.then_some(Exempt::ContainmentProgress);
+    }
     if pk.ends_with("#OUTBOX") {
         let without_due = |item: &Item| {
             let mut item = item.clone();
@@ -296,6 +302,8 @@ fn a_write_that_no_list_names_is_not_exempt() {
         "PRJ#a#PROFILES",
         "PRJ#a#RUNS#1",
         "PRJ#a#FAN_OUTS",
+        "PRJ#a#CONTAINMENTS",
+        "PRJ#a#CONTAINED#con_1",
         "PRJ#a#NEW",
     ] {
         let new = change(pk, None, Some(item()));

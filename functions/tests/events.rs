@@ -11,11 +11,12 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
-    AskIdentityToken, AskSandboxToken, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject,
-    CreateToken, CreateUpload, Decide, EnqueueRun, FetchInputs, Heartbeat, LeaseRef,
-    PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker, RegisterWorkflow, ReportStep,
-    ResolveCascade, Revoke, RunWorkflow, SandboxEnd, SandboxHeartbeat, SandboxLease,
-    SetEgressCeiling, SetGovernance, SetLimits, StartStep, UpdateProject,
+    AskIdentityToken, AskSandboxToken, ClaimStep, Contain, CreateEnrolmentKey, CreateProfile,
+    CreateProject, CreateToken, CreateUpload, Decide, EnqueueRun, FetchInputs, Heartbeat, LeaseRef,
+    PreviewContainment, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker,
+    RegisterWorkflow, ReportStep, ResolveCascade, Revoke, RunWorkflow, SandboxEnd,
+    SandboxHeartbeat, SandboxLease, SetEgressCeiling, SetGovernance, SetLimits, StartStep,
+    UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::NamePrefix;
@@ -210,6 +211,8 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "PUT /v1/cascade" => request.json::<Bindings>().map(drop),
         "POST /v1/cascade/resolve" => request.json::<ResolveCascade>().map(drop),
         "POST /v1/revocations" => request.json::<Revoke>().map(drop),
+        "POST /v1/containments" => request.json::<Contain>().map(drop),
+        "POST /v1/containments:preview" => request.json::<PreviewContainment>().map(drop),
         "POST /v1/revocations:preview" => request.json::<PreviewRevocation>().map(drop),
         "POST /v1/runs" => request.json::<EnqueueRun>().map(drop),
         "POST /v1/output-credentials" => request.json::<LeaseRef>().map(drop),

@@ -1,5 +1,5 @@
-//! `sweep` and fan-outs over tables whose calls take time: who waits for whom, what is found when,
-//! and what several workers of one fan-out come to.
+//! `sweep`, fan-outs and containments over tables whose calls take time: who waits for whom, what
+//! is found when, and what several workers of one fan-out or containment come to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -11,16 +11,18 @@ use async_trait::async_trait;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queues::Continuations;
 use sealfleet_domain::audit::Event;
+use sealfleet_domain::containment::{Containment, Position};
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::revocation::{FanOut, Revocation};
 use sealfleet_domain::run::{Executor, Fresh, Mode, OnDrift, Pace, Run, StepSpec, StepState};
 use sealfleet_domain::{
-    Clock, FanOutId, Owner, ProjectScope, RevocationId, RunId, StepId, Timestamp, WorkerId,
+    Clock, ContainmentId, FanOutId, Owner, ProjectScope, RevocationId, RunId, StepId, Timestamp,
+    WorkerId,
 };
-use sealfleet_functions::shared::fan_out;
 use sealfleet_functions::shared::metrics::Metrics;
+use sealfleet_functions::shared::{containment, fan_out};
 use sealfleet_functions::sweep::{self, Swept};
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::store::{
@@ -486,22 +488,25 @@ impl World {
             let left = self.ledger.in_flight(&place, None).await.unwrap();
             assert!(left.items.is_empty(), "{} are in flight", left.items.len());
         }
-        let now = self.ledger.now();
-        let (mut after, mut ends) = (None, 0);
+        let events = self.events("healthcare").await.into_iter();
+        let ends = events.filter(|event| matches!(event, Event::FanOutFinished { .. }));
+        assert_eq!(ends.count(), 1, "ends that are told");
+    }
+
+    /// The events of a project's trail in the last hour.
+    async fn events(&self, project: &str) -> Vec<Event> {
+        let (now, owner) = (self.ledger.now(), Owner::Project(scope(project)));
+        let (mut after, mut events) = (None, Vec::new());
         loop {
             let mut filter = AuditFilter::between(now.plus_seconds(-3600), now, 1000);
             filter.after = after;
-            let page = self.ledger.audit(&owner(), &filter).await.unwrap();
-            let events = page.entries.iter().flat_map(|entry| &entry.events);
-            ends += events
-                .filter(|event| matches!(event, Event::FanOutFinished { .. }))
-                .count();
+            let page = self.ledger.audit(&owner, &filter).await.unwrap();
+            events.extend(page.entries.into_iter().flat_map(|entry| entry.events));
             after = page.more_after;
             if after.is_none() {
-                break;
+                return events;
             }
         }
-        assert_eq!(ends, 1, "ends that are told");
     }
 }
 
@@ -579,4 +584,141 @@ async fn what_one_invocation_has_no_time_for_others_share() {
     assert!(invocations > 0, "nothing was left");
     world.takes.store(0, Ordering::Relaxed);
     world.is_finished(&fan_out, runs).await;
+}
+
+impl World {
+    /// A containment that nobody works on yet.
+    async fn contain(&self, project: &str) -> Containment {
+        let now = self.ledger.now();
+        let new = Containment {
+            containment_id: ContainmentId::new(self.ledger.ids(), now),
+            reason: "an incident".to_owned(),
+            tokens: true,
+            actor: "token:a".to_owned(),
+            started_at: now,
+            position: Position::begin(1),
+            ended: None,
+        };
+        let ledger = self.ledger.within(Some(new.containment_id));
+        let scope = scope(project);
+        let begun = ledger.begin_containment(&scope, &new, None);
+        begun.await.unwrap()
+    }
+
+    async fn contained(&self, project: &str, id: ContainmentId) -> Containment {
+        let found = self.ledger.containment(&scope(project), id).await;
+        found.unwrap()
+    }
+
+    async fn go_on_containing(&self, contained: &Containment, seconds: i64) -> Containment {
+        let means = containment::Means {
+            ledger: &self.ledger,
+            hosts: &self.sweep.hosts,
+            continuations: &self.asked,
+        };
+        let until = self.ledger.now().plus_seconds(seconds);
+        let scope = scope("healthcare");
+        let advanced = containment::advance(means, &scope, contained.clone(), until);
+        advanced.await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn workers_of_one_containment_may_die_anywhere_and_each_run_counts_once() {
+    let before = World::new(30);
+    let mut runs = before.in_flight(&[20, 3]).await;
+    for _ in 0..130 {
+        before.enqueue("healthcare", None, None).await;
+        runs += 1;
+    }
+    let tables = before.memory.tables().clone();
+    let mut deaths = 0;
+    for turns in (1..120).step_by(4) {
+        let world = World::over(tables.clone(), 30, 1 + u64::try_from(turns).unwrap());
+        let contained = world.contain("healthcare").await;
+        let work = || world.go_on_containing(&contained, 60);
+        // Two at once, which die one after the other.
+        let died = tokio::join!(for_turns(turns, work()), for_turns(turns + 5, work()));
+        deaths += usize::from(died.0.is_none()) + usize::from(died.1.is_none());
+        world.time_goes_by(60);
+        world.sweep(40).await;
+        let ended = world.contained("healthcare", contained.containment_id);
+        let ended = ended.await.ended.unwrap();
+        assert!(ended.complete);
+        assert_eq!(ended.stopped.runs, runs, "a death at turn {turns}");
+        let events = world.events("healthcare").await;
+        let of = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
+        assert_eq!(
+            of(|event| matches!(event, Event::ProjectContained { .. })),
+            1
+        );
+        assert_eq!(
+            of(|event| matches!(event, Event::ContainmentEnded { .. })),
+            1
+        );
+    }
+    assert!(deaths > 10, "{deaths} deaths");
+}
+
+#[tokio::test]
+async fn what_one_invocation_has_no_time_to_contain_others_go_on_with() {
+    let world = World::new(3600);
+    for _ in 0..500 {
+        world.enqueue("healthcare", None, None).await;
+    }
+    let contained = world.contain("healthcare").await;
+    world.takes.store(5, Ordering::Relaxed);
+    let so_far = world.go_on_containing(&contained, 2).await;
+    assert!(so_far.ended.is_none(), "the time suffices for all");
+    let (mut invocations, mut last) = (0, so_far.position);
+    loop {
+        let asked: Vec<String> = std::mem::take(&mut *world.asked.0.lock().unwrap());
+        let [body] = &asked[..] else {
+            assert!(asked.is_empty(), "{asked:?}");
+            break;
+        };
+        let until = world.ledger.now().plus_seconds(2);
+        let event = json!({ "Records": [{ "body": body }] });
+        sweep::invoked(&world.sweep, event, until).await.unwrap();
+        let id = contained.containment_id;
+        let now = world.contained("healthcare", id).await;
+        assert!(now.ended.is_some() || now.position != last, "no progress");
+        last = now.position;
+        invocations += 1;
+    }
+    assert!(invocations > 1, "nothing was left");
+    let ended = world.contained("healthcare", contained.containment_id);
+    let ended = ended.await.ended.unwrap();
+    assert_eq!((ended.complete, ended.stopped.runs), (true, 500));
+}
+
+/// The neighbours have much to stop, and are due for longer.
+#[tokio::test]
+async fn neighbours_containments_do_not_delay_a_fan_out() {
+    let world = World::new(3600);
+    let neighbours = ["a-n", "b-n", "c-n", "d-n", "e-n", "v-n", "w-n", "x-n"];
+    for neighbour in neighbours {
+        for _ in 0..1500 {
+            world.enqueue(neighbour, None, None).await;
+        }
+        world.contain(neighbour).await;
+    }
+    world.time_goes_by(10);
+    let runs = world.in_flight(&[3]).await;
+    let fan_out = world.revoke().await;
+    world.time_goes_by(20);
+    world.takes.store(2, Ordering::Relaxed);
+    let began = world.ledger.now();
+    world.sweep(15).await;
+    world.takes.store(0, Ordering::Relaxed);
+    world.is_finished(&fan_out, runs).await;
+    let stored = world.ledger.fan_out(&owner(), fan_out.fan_out_id).await;
+    let finished = stored.unwrap().finished.unwrap();
+    assert!(finished.at.millis_since(began) < 10_000, "{}", finished.at);
+    let mut going_on = 0;
+    for neighbour in neighbours {
+        let page = world.ledger.containments(&scope(neighbour), None, 1).await;
+        going_on += usize::from(page.unwrap().items[0].ended.is_none());
+    }
+    assert!(going_on > 0, "the time suffices for all");
 }

@@ -21,7 +21,11 @@ use crate::repository::functions;
 use crate::world::{CRM, FARGATE, OTHER, OWN, Sent, Who, World, scope};
 
 /// Operations that are asked by another method than GET and change nothing.
-const READS: [(&str, &str); 9] = [
+const READS: [(&str, &str); 10] = [
+    (
+        "POST /v1/containments:preview",
+        "it counts what a containment would stop",
+    ),
     (
         "POST /v1/revocations:preview",
         "it lists what a revocation would abort",
@@ -185,6 +189,7 @@ async fn every_operation_that_changes_something_has_its_event() {
     let id = text(&trail["items"][0], "event_id");
     walk.get(&admin, &format!("/v1/audit/{id}")).await;
     without_the_audit_table(&walk, &admin).await;
+    containment(&mut walk, &admin).await;
 
     walk.get("", "/v1/openapi.json").await;
     walk.get("", "/.well-known/openid-configuration").await;
@@ -225,6 +230,7 @@ async fn every_operation_that_changes_something_has_its_event() {
         Exempt::RunNamed,
         Exempt::RunLookedAt,
         Exempt::FanOutProgress,
+        Exempt::ContainmentProgress,
         Exempt::TaskDefinition,
         Exempt::EndedTask,
         Exempt::ToldEnd,
@@ -597,6 +603,19 @@ async fn revocations(walk: &mut Walk, admin: &str) {
     .await;
     walk.ask(admin, "POST", &format!("{path}/lift"), Value::Null)
         .await;
+}
+
+async fn containment(walk: &mut Walk, admin: &str) {
+    let preview = json!({ "tokens": true });
+    let path = "/v1/containments:preview";
+    let open = walk.ask(admin, "POST", path, preview).await;
+    assert!(open["tokens"].as_u64() > Some(0), "{open}");
+    let body = json!({ "reason": "an incident", "tokens": true });
+    let begun = walk.ask(admin, "POST", "/v1/containments", body).await;
+    assert_eq!(begun["stopped"]["tokens"], open["tokens"], "{begun}");
+    walk.get(admin, "/v1/containments").await;
+    let path = format!("/v1/containments/{}", text(&begun, "containment_id"));
+    assert_eq!(walk.get(admin, &path).await["state"], "contained");
 }
 
 /// An entry waits in the outbox, waits longer, and then arrives.

@@ -8,7 +8,7 @@ use aws_lambda_events::encodings::Body;
 use aws_lambda_events::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sealfleet_domain::{ContainmentId, InvalidId, limits, text};
+use sealfleet_domain::{limits, text};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -247,16 +247,6 @@ impl Request {
             },
             |n| Ok(Some(n)),
         )
-    }
-
-    /// The header `Sealfleet-Containment`.
-    ///
-    /// # Errors
-    /// A 400 when it is none.
-    pub fn containment(&self) -> Result<Option<ContainmentId>, Problem> {
-        const NAME: &str = "sealfleet-containment";
-        let id = self.header(NAME)?.map(str::parse).transpose();
-        id.map_err(|error: InvalidId| Problem::invalid(NAME, error.to_string()))
     }
 
     /// The query's `limit`, 1 to 100; 50 by default.

@@ -29,18 +29,18 @@ use serde_json::Value;
 use crate::problem::Code;
 use crate::types::{
     ActivityView, Approval, ApprovalView, ApprovalsOf, ArtifactsView, AskIdentityToken,
-    AskSandboxToken, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject,
-    CreateToken, CreateUpload, Decide, Discovery, EgressCeiling, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, FetchInputs, Governance, Heartbeat, HeartbeatAnswer,
-    IdentityToken, Keys, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
-    PreviewRevocation, PricesView, ProfileContent, ProfileVersionView, ProjectDeletion,
-    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, RegisterWorkflow, ReportStep,
-    ResolveCascade, ResolvedCascade, ResultView, RevocationPreview, RevocationState,
-    RevocationsCreated, Revoke, RunSummary, RunView, RunWorkflow, SandboxEnd, SandboxHeartbeat,
-    SandboxHeartbeatAnswer, SandboxLease, SandboxStep, SetEgressCeiling, SetGovernance, SetLimits,
-    StartStep, StepAnswer, StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated,
-    UsageRow, WhoamiView, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
-    WorkflowVersionView, WorkflowView,
+    AskSandboxToken, Claim, ClaimStep, Contain, ContainmentView, CreateEnrolmentKey, CreateProfile,
+    CreateProject, CreateToken, CreateUpload, Decide, Discovery, EgressCeiling, EnqueueRun,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs, Governance, Heartbeat,
+    HeartbeatAnswer, IdentityToken, Keys, LeaseRef, LimitsView, OpenWork, OutputCredentials,
+    OutputPage, Page, PreviewContainment, PreviewRevocation, PricesView, ProfileContent,
+    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
+    RegisterWorker, RegisterWorkflow, ReportStep, ResolveCascade, ResolvedCascade, ResultView,
+    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
+    RunWorkflow, SandboxEnd, SandboxHeartbeat, SandboxHeartbeatAnswer, SandboxLease, SandboxStep,
+    SetEgressCeiling, SetGovernance, SetLimits, StartStep, StepAnswer, StepInputs, TokenCreated,
+    TokenView, UpdateProject, UploadCreated, UsageRow, WhoamiView, WorkerDetail, WorkerRegistered,
+    WorkerSummary, WorkerView, WorkflowVersionView, WorkflowView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +113,6 @@ pub enum Header {
     IfMatchOptional,
     /// `Idempotency-Key`.
     IdempotencyKey,
-    /// `Sealfleet-Containment`: what the entries of the request are part of.
-    Containment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -548,7 +546,6 @@ operations! {
         "fleet",
         may(Action::RevokeToken),
     )
-        .with_headers(&[Header::Containment])
         .does("Revokes an API token. Idempotent.")
         .with_query(&[PROJECT])
         .gives::<TokenView>(200, "The revoked token.");
@@ -586,7 +583,6 @@ operations! {
         "fleet",
         may(Action::ManageEnrolmentKeys),
     )
-        .with_headers(&[Header::Containment])
         .does("Revokes an enrolment key. Workers that it approved stay approved.")
         .gives::<EnrolmentKeyView>(200, "The revoked key.");
     REGISTER_WORKER () = Operation::new(
@@ -645,7 +641,6 @@ operations! {
         "fleet",
         may(Action::ManageWorkers),
     )
-        .with_headers(&[Header::Containment])
         .does("Revokes a worker and puts the steps that it holds back in the queue. Idempotent. A pool of Fargate cannot be revoked; drain it.")
         .gives::<WorkerView>(200, "The revoked worker.")
         .refuses(&[Code::Conflict]);
@@ -655,7 +650,6 @@ operations! {
         "fleet",
         may(Action::ManageWorkers),
     )
-        .with_headers(&[Header::Containment])
         .does("Gives a worker, or a pool of Fargate, no new steps. It ends those that it holds. Idempotent.")
         .gives::<WorkerView>(200, "The draining worker.")
         .refuses(&[Code::Conflict]);
@@ -761,7 +755,6 @@ operations! {
 
     // Revocations.
     CREATE_REVOCATIONS () = Operation::new("create_revocations", ("POST", "/v1/revocations"), "revoke", may(Action::Revoke))
-        .with_headers(&[Header::Containment])
         .does(
             "Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a soft revocation \
              of its key.",
@@ -811,6 +804,48 @@ operations! {
         .does("Lifts a revocation: sandboxes can start with the key again.")
         .gives::<Revocation>(200, "The lifted revocation.")
         .refuses(&[Code::NotActive]);
+    CREATE_CONTAINMENT () = Operation::new(
+        "create_containment",
+        ("POST", "/v1/containments"),
+        "revoke",
+        may(Action::Contain),
+    )
+        .with_headers(&[Header::IdempotencyKey])
+        .does(
+            "Stops everything that the project does, and could begin: revokes all keys of its profiles hard, revokes its workers and \
+             enrolment keys, drains its Fargate pools, revokes its API tokens if that is asked for, and cancels its runs. It goes on until \
+             nothing is left, whatever becomes of the caller. Retrying with the same idempotency key never begins a second one.",
+        )
+        .takes::<Contain>()
+        .gives::<ContainmentView>(202, "The containment, and how far it has come.")
+        .refuses(&[Code::IdempotencyMismatch]);
+    PREVIEW_CONTAINMENT () = Operation::new(
+        "preview_containment",
+        ("POST", "/v1/containments:preview"),
+        "revoke",
+        may(Action::Contain),
+    )
+        .repeatable()
+        .does("Counts what a containment would stop now. Changes nothing.")
+        .takes::<PreviewContainment>()
+        .gives::<OpenWork>(200, "What there is to stop.");
+    LIST_CONTAINMENTS () = Operation::new(
+        "list_containments",
+        ("GET", "/v1/containments"),
+        "revoke",
+        may(Action::ReadRevocations),
+    )
+        .does("Lists the project's containments, newest first.")
+        .with_query(&[LIMIT, CURSOR])
+        .gives::<Page<ContainmentView>>(200, "One page.");
+    GET_CONTAINMENT (ContainmentId,) = Operation::new(
+        "get_containment",
+        ("GET", "/v1/containments/{containment_id}"),
+        "revoke",
+        may(Action::ReadRevocations),
+    )
+        .does("Shows what a containment has stopped so far, and what is left.")
+        .gives::<ContainmentView>(200, "The containment.");
     GET_FAN_OUT (FanOutId,) = Operation::new(
         "get_fan_out",
         ("GET", "/v1/fan-outs/{fan_out_id}"),
@@ -1065,7 +1100,6 @@ operations! {
         "cancel",
         may(Action::Cancel),
     )
-        .with_headers(&[Header::Containment])
         .does("Aborts a run and stops its sandboxes. Idempotent.")
         .gives::<RunView>(200, "The aborted run.")
         .refuses(&[Code::Conflict]);

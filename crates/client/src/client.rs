@@ -7,8 +7,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, Url};
 use sealfleet_api::Problem;
-use sealfleet_api::operations::{Header, Operation, Parameters, Route};
-use sealfleet_domain::ContainmentId;
+use sealfleet_api::operations::{Operation, Parameters, Route};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,7 +28,6 @@ pub struct Client {
     bearer: Option<HeaderValue>,
     timeout: Duration,
     retries: u32,
-    containment: Option<ContainmentId>,
     ear: Option<Ear>,
 }
 
@@ -175,7 +173,6 @@ impl Client {
             bearer,
             timeout: TIMEOUT,
             retries: RETRIES,
-            containment: None,
             ear: None,
         })
     }
@@ -193,15 +190,6 @@ impl Client {
     pub const fn without_retries(mut self) -> Self {
         self.retries = 0;
         self
-    }
-
-    /// The same, whose requests are part of a containment: their entries in the trail carry its id.
-    #[must_use]
-    pub fn within(self, containment: ContainmentId) -> Self {
-        Self {
-            containment: Some(containment),
-            ..self
-        }
     }
 
     /// The same, and `ear` is handed method and path of each request (`GET /v1/runs`), and the
@@ -258,10 +246,6 @@ impl Client {
         }
         if let Some(key) = &call.idempotency_key {
             request = request.header("idempotency-key", key);
-        }
-        let takes = call.operation.headers.contains(&Header::Containment);
-        if let Some(containment) = self.containment.filter(|_| takes) {
-            request = request.header("sealfleet-containment", containment.to_string());
         }
         if let Some(version) = call.if_match {
             // An entity tag is a quoted text (RFC 9110, 8.8.3).

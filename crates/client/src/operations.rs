@@ -4,18 +4,18 @@
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     ActivityView, Approval, ApprovalView, ApprovalsOf, ArtifactsView, AskIdentityToken,
-    AskSandboxToken, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject,
-    CreateToken, CreateUpload, Decide, Discovery, EgressCeiling, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, FetchInputs, Governance, Heartbeat, HeartbeatAnswer,
-    IdentityToken, Keys, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
-    PreviewRevocation, PricesView, ProfileContent, ProfileVersionView, ProjectDeletion,
-    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, RegisterWorkflow, ReportStep,
-    ResolveCascade, ResolvedCascade, ResultView, RevocationPreview, RevocationState,
-    RevocationsCreated, Revoke, RunSummary, RunView, RunWorkflow, SandboxEnd, SandboxHeartbeat,
-    SandboxHeartbeatAnswer, SandboxLease, SandboxStep, SetEgressCeiling, SetGovernance, SetLimits,
-    StartStep, StepAnswer, StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated,
-    UsageRow, WhoamiView, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
-    WorkflowVersionView, WorkflowView,
+    AskSandboxToken, Claim, ClaimStep, Contain, ContainmentView, CreateEnrolmentKey, CreateProfile,
+    CreateProject, CreateToken, CreateUpload, Decide, Discovery, EgressCeiling, EnqueueRun,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs, Governance, Heartbeat,
+    HeartbeatAnswer, IdentityToken, Keys, LeaseRef, LimitsView, OpenWork, OutputCredentials,
+    OutputPage, Page, PreviewContainment, PreviewRevocation, PricesView, ProfileContent,
+    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
+    RegisterWorker, RegisterWorkflow, ReportStep, ResolveCascade, ResolvedCascade, ResultView,
+    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
+    RunWorkflow, SandboxEnd, SandboxHeartbeat, SandboxHeartbeatAnswer, SandboxLease, SandboxStep,
+    SetEgressCeiling, SetGovernance, SetLimits, StartStep, StepAnswer, StepInputs, TokenCreated,
+    TokenView, UpdateProject, UploadCreated, UsageRow, WhoamiView, WorkerDetail, WorkerRegistered,
+    WorkerSummary, WorkerView, WorkflowVersionView, WorkflowView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -508,6 +508,39 @@ impl Client {
     /// `POST /v1/revocations/{revocation_id}/lift`.
     pub async fn lift_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
         self.call(Call::new(&ops::LIFT_REVOCATION, (id,))).await
+    }
+
+    /// `POST /v1/containments`. With an idempotency key, a retry never begins a second one.
+    pub async fn create_containment(
+        &self,
+        request: &Contain,
+        idempotency_key: Option<&str>,
+    ) -> Result<ContainmentView, Error> {
+        let call = Call::new(&ops::CREATE_CONTAINMENT, ()).idempotency_key(idempotency_key);
+        self.call(call.body(request)?).await
+    }
+
+    /// `POST /v1/containments:preview`. It changes nothing.
+    pub async fn preview_containment(
+        &self,
+        request: &PreviewContainment,
+    ) -> Result<OpenWork, Error> {
+        self.call(Call::new(&ops::PREVIEW_CONTAINMENT, ()).body(request)?)
+            .await
+    }
+
+    /// `GET /v1/containments`, newest first.
+    pub async fn list_containments(
+        &self,
+        page: &PageQuery,
+    ) -> Result<Page<ContainmentView>, Error> {
+        self.call(Call::new(&ops::LIST_CONTAINMENTS, ()).query(page.pairs()))
+            .await
+    }
+
+    /// `GET /v1/containments/{containment_id}`.
+    pub async fn get_containment(&self, id: ContainmentId) -> Result<ContainmentView, Error> {
+        self.call(Call::new(&ops::GET_CONTAINMENT, (id,))).await
     }
 
     /// `GET /v1/fan-outs/{fan_out_id}`.

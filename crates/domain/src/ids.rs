@@ -133,7 +133,7 @@ id!(
     UploadId, "upl", "an upload"
 );
 id!(
-    /// An incident in which all work of a project was stopped. Many requests belong to one.
+    /// An incident in which all work of a project was stopped.
     ContainmentId, "con", "a containment"
 );
 id!(

@@ -15,6 +15,7 @@ pub mod cascade;
 pub mod cause;
 pub mod clock;
 pub mod command;
+pub mod containment;
 pub mod credential;
 pub mod delivery;
 pub mod egress;

@@ -93,6 +93,8 @@ pub const REVOKED_KEYS: usize = 40;
 pub const ACTIVE_REVOCATIONS: usize = 1000;
 /// Seconds that the caller of a revocation works on its fan-out before `sweep` may take over.
 pub const FAN_OUT_SECONDS: i64 = 15;
+/// Seconds that the caller of a containment works on it before `sweep` may take over.
+pub const CONTAINMENT_SECONDS: i64 = 15;
 /// Bytes of a reason.
 pub const REASON_BYTES: usize = 256;
 /// Bytes of a secret reference.

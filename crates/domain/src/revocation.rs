@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::identity::{Identity, SecretRef};
-use crate::ids::{FanOutId, RevocationId, RunId};
+use crate::ids::{ContainmentId, FanOutId, RevocationId, RunId};
 use crate::names::ProjectId;
 use crate::reference::{ProfileRef, SecretUri};
 
@@ -107,6 +107,9 @@ pub fn all_revoked(identity: &Identity, active: &[Revocation]) -> impl Iterator<
 pub struct FanOut {
     pub fan_out_id: FanOutId,
     pub revocations: Vec<Revocation>,
+    /// The containment that it is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containment_id: Option<ContainmentId>,
     /// When it was requested.
     pub started_at: Timestamp,
     /// The result, once the fan-out is finished.

@@ -227,7 +227,7 @@ These changes write no entry:
 - a heartbeat
 - the number of requests that a project has left
 - the time at which `sweep` looks again, and a queue message that is sent again
-- the progress of a fan-out
+- the progress of a fan-out or a containment
 - a task definition that is remembered, and the end of a task that belongs to no step
 - expiry: of an idempotency key after a day, and of the row of a worker whose request for approval has expired
 

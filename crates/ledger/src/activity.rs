@@ -62,7 +62,7 @@ impl Ledger {
         let now = self.now();
         let runs = |at, due| match due {
             Due::Run(run) => Some((at, run)),
-            Due::FanOut(..) | Due::Entry(_) | Due::Approval(..) => None,
+            Due::FanOut(..) | Due::Containment(..) | Due::Entry(_) | Due::Approval(..) => None,
         };
         let (runs, complete) = self.live(looked.rows, runs).await?;
         let mut projects: BTreeMap<ProjectId, Found> = BTreeMap::new();

@@ -5,7 +5,9 @@
 //! reads the run itself and decides by its current state.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use sealfleet_domain::{ApprovalId, FanOutId, Owner, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{
+    ApprovalId, ContainmentId, FanOutId, Owner, ProjectScope, RunId, Timestamp,
+};
 
 use crate::error::Error;
 use crate::keys;
@@ -23,6 +25,8 @@ pub enum Due {
     Run(DueRun),
     /// An unfinished fan-out.
     FanOut(Owner, FanOutId),
+    /// A containment that has not ended.
+    Containment(ProjectScope, ContainmentId),
     Entry(WaitingEntry),
     /// An approval whose time is over.
     Approval(ProjectScope, ApprovalId),
@@ -44,7 +48,7 @@ impl Due {
             Self::Run(due) => due.scope.project().as_str(),
             Self::FanOut(owner, _) => owner.trail(),
             Self::Entry(entry) => &entry.trail,
-            Self::Approval(scope, _) => scope.project().as_str(),
+            Self::Approval(scope, _) | Self::Containment(scope, _) => scope.project().as_str(),
         }
     }
 }
@@ -126,6 +130,9 @@ impl Ledger {
 fn due_of(key: Key) -> Option<Due> {
     if let Some(owner) = keys::owner_of_fan_out(&key.pk) {
         return Some(Due::FanOut(owner, key.sk.parse().ok()?));
+    }
+    if let Some(scope) = keys::scope_of_containments(&key.pk) {
+        return Some(Due::Containment(scope, key.sk.parse().ok()?));
     }
     if let Some(trail) = keys::trail_of_outbox(&key.pk) {
         return Some(Due::Entry(WaitingEntry {

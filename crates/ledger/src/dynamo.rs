@@ -305,10 +305,14 @@ impl Store for Dynamo {
                 values.insert(":to".to_owned(), AttributeValue::S(to.clone()));
             }
         }
-        let filter = query.only.as_ref().map(|(name, value)| {
+        let filter = query.only.as_ref().map(|(name, any)| {
             names.insert("#only".to_owned(), (*name).to_owned());
-            values.insert(":only".to_owned(), value.clone());
-            "#only = :only"
+            let named = any.iter().enumerate().map(|(at, value)| {
+                let name = format!(":only{at}");
+                values.insert(name.clone(), value.clone());
+                name
+            });
+            format!("#only IN ({})", named.collect::<Vec<_>>().join(", "))
         });
         let start = after.map(|after| {
             item_key(Key {
@@ -321,7 +325,7 @@ impl Store for Dynamo {
             .query()
             .table_name(self.name(query.table))
             .key_condition_expression(text)
-            .set_filter_expression(filter.map(str::to_owned))
+            .set_filter_expression(filter)
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values(Some(values))
             .set_exclusive_start_key(start)

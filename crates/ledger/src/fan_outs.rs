@@ -263,7 +263,7 @@ impl Ledger {
             backwards: false,
             limit: PAGE,
             consistent: true,
-            only: Some((leases::IDENTITY, AttributeValue::Bool(true))),
+            only: Some((leases::IDENTITY, vec![AttributeValue::Bool(true)])),
         };
         let rows = self.store.query(&query, after).await?;
         let mut runs = Vec::new();

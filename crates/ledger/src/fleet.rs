@@ -261,6 +261,7 @@ impl Ledger {
                 only_if,
             });
             events.push(Event::WorkerRevoked { worker_id: id });
+            writes.extend(self.parts(scope, None, &events)?);
             let trail = scope.project().as_str();
             let entry = self.audit_write(trail, actor, None, events, self.now());
             writes.push(entry.map_err(unwritten)?);
@@ -462,14 +463,15 @@ impl Ledger {
         event: Event,
         actor: &str,
     ) -> Result<(), Error> {
-        let writes = vec![
+        let mut writes = self.parts(scope, None, std::slice::from_ref(&event))?;
+        writes.extend([
             Write::Put {
                 table: Table::Ledger,
                 item: item.map_err(unwritten)?,
                 only_if,
             },
             self.project_audit_write(scope, actor, event, self.now())?,
-        ];
+        ]);
         self.store.write(writes).await.map_err(unwritten)
     }
 }

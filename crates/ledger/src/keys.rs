@@ -9,8 +9,9 @@ use sealfleet_domain::credential::Home;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::scope::{ClaimTag, OPERATOR_SCOPE};
 use sealfleet_domain::{
-    ApprovalId, EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId,
-    ProjectScope, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId, WorkflowName,
+    ApprovalId, ContainmentId, EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef,
+    ProjectId, ProjectScope, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId,
+    WorkflowName,
 };
 
 use crate::store::Key;
@@ -252,6 +253,37 @@ pub fn fan_out_lane(owner: &Owner, id: FanOutId, partition: u8) -> Key {
 /// How far the runs that a fan-out has aborted are counted.
 pub fn fan_out_count(owner: &Owner, id: FanOutId) -> Key {
     key(fan_out_lanes(owner, id), "COUNT")
+}
+
+/// Partition of a project's containments.
+pub fn containments(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#CONTAINMENTS", scope.project())
+}
+
+pub fn containment(scope: &ProjectScope, id: ContainmentId) -> Key {
+    key(containments(scope), id)
+}
+
+/// The project in a containment's partition key, for rows that the due index found.
+pub fn scope_of_containments(pk: &str) -> Option<ProjectScope> {
+    let project = pk.strip_suffix("#CONTAINMENTS")?.strip_prefix("PRJ#")?;
+    project.parse().ok().map(ProjectScope::of_stored_row)
+}
+
+/// Row that names the containment which an idempotency key stands for.
+pub fn contained_once(scope: &ProjectScope, idempotency_key: &str) -> Key {
+    let hash = sha256_hex(idempotency_key.as_bytes());
+    let pk = format!("PRJ#{}#CONTAINED_ONCE#{hash}", scope.project());
+    key(pk, "CONTAINMENT")
+}
+
+/// Partition of what a containment has stopped.
+pub fn contained(project: &ProjectId, id: ContainmentId) -> String {
+    format!("PRJ#{project}#CONTAINED#{id}")
+}
+
+pub fn contained_part(project: &ProjectId, id: ContainmentId, part: &str) -> Key {
+    key(contained(project, id), part)
 }
 
 pub fn runs(scope: &ProjectScope, shard: u8) -> String {

@@ -4,9 +4,10 @@
 //! A run's entries are in its own row, so ending a run never waits for the audit table. Every other
 //! state change commits with its entry in one transaction over both tables, or not at all. Revoking
 //! keys only takes authority away. Refusing it because an entry cannot be recorded would leave a
-//! leaked key in use. So only this has a second way. When its transaction finds the audit table
-//! unavailable, the same transaction is made with the entry in a row of the ledger instead, under
-//! the same event id. The row is in the due index, and `sweep` moves it to the trail.
+//! leaked key in use, and refusing to contain a project would leave its work at it. So only these
+//! have a second way. When its transaction finds the audit table unavailable, the same transaction
+//! is made with the entry in a row of the ledger instead, under the same event id. The row is in
+//! the due index, and `sweep` moves it to the trail.
 //!
 //! - **No entry is lost.** The entry is part of its change's transaction, in one table or the
 //!   other. The transaction that puts it into the trail also removes it from the ledger.
@@ -14,7 +15,8 @@
 //!   attempt has the same conditions: the absence of the rows. So at most one of the two succeeds,
 //!   whichever arrives later. If the first one did, the second fails on its condition, and the
 //!   stored rows are read again.
-//! - **Nothing else can use it.** Only revocations are accepted, by type.
+//! - **Nothing else can use it.** Only revocations, and the beginning of a containment, are
+//!   accepted, by type.
 //!
 //! The trail does not show the entry until it has been moved. `docs/decisions/017-outbox.md` gives
 //! the reasons.
@@ -43,6 +45,11 @@ pub struct WaitingEntry {
 impl Ledger {
     /// Writes revocations and their audit entry.
     pub(crate) async fn write_revocations(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.write_or_wait(writes).await
+    }
+
+    /// Writes the beginning of a containment and its audit entry.
+    pub(crate) async fn write_containment(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         self.write_or_wait(writes).await
     }
 

@@ -319,7 +319,7 @@ impl Ledger {
     pub async fn under_way(&self, scope: &ProjectScope, most: usize) -> Result<usize, Error> {
         let project = scope.project().as_str();
         let own = |_, due: Due| {
-            let is_work = matches!(due, Due::Run(_) | Due::FanOut(..));
+            let is_work = matches!(due, Due::Run(_) | Due::FanOut(..) | Due::Containment(..));
             let is_own = due.owner() == project && is_work;
             is_own.then_some(())
         };

@@ -181,14 +181,23 @@ impl Ledger {
             hard: revocation.hard,
             reason: reason.into(),
         });
+        let events: Vec<Event> = events.collect();
+        let fan_out_id = changed.first().and_then(|first| first.fan_out_id);
+        if let Owner::Project(scope) = owner {
+            writes.extend(self.parts(scope, None, &events)?);
+            if let Some(id) = fan_out_id {
+                writes.extend(self.fan_out_part(scope, id)?);
+            }
+        }
         writes.push(
-            self.audit_write(owner.trail(), actor, None, events.collect(), now)
+            self.audit_write(owner.trail(), actor, None, events, now)
                 .map_err(unwritten)?,
         );
-        if let Some(fan_out_id) = changed.first().and_then(|first| first.fan_out_id) {
+        if let Some(fan_out_id) = fan_out_id {
             let fan_out = FanOut {
                 fan_out_id,
                 revocations: changed,
+                containment_id: self.containment,
                 started_at: now,
                 finished: None,
             };

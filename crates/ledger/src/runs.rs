@@ -23,7 +23,8 @@ const LOOKED_THROUGH: usize = 100;
 /// Which runs of a project to list. The default is all of them.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
-    pub state: Option<RunState>,
+    /// Runs in one of these states. Empty: in any.
+    pub states: Vec<RunState>,
     pub workflow: Option<WorkflowName>,
     /// A profile that was resolved for them when they were enqueued.
     pub profile: Option<ProfileRef>,
@@ -38,7 +39,7 @@ pub struct RunFilter {
 impl RunFilter {
     /// Whether it drops runs of its range.
     const fn is_sieved(&self) -> bool {
-        self.state.is_some()
+        !self.states.is_empty()
             || self.workflow.is_some()
             || self.profile.is_some()
             || self.label.is_some()
@@ -164,6 +165,8 @@ impl Ledger {
         limit: usize,
     ) -> Result<Page<Run>, Error> {
         let is_sieved = filter.is_sieved();
+        let states = filter.states.iter();
+        let states = states.map(|state| AttributeValue::S(state.name().to_owned()));
         let query = Query {
             table: Table::Ledger,
             pk: keys::runs(scope, shard),
@@ -175,9 +178,7 @@ impl Ledger {
                 limit.saturating_add(1)
             },
             consistent: true,
-            only: filter
-                .state
-                .map(|state| ("state", AttributeValue::S(state.name().to_owned()))),
+            only: (!filter.states.is_empty()).then_some(("state", states.collect())),
         };
         let mut items = Vec::new();
         let mut more_after = before.map(str::to_owned);

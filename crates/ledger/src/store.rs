@@ -162,8 +162,9 @@ pub struct Query {
     pub limit: usize,
     /// See all writes that were acknowledged before.
     pub consistent: bool,
-    /// Return only rows whose attribute has this value. The others still count towards `limit`.
-    pub only: Option<(&'static str, AttributeValue)>,
+    /// Return only rows whose attribute has one of these values. The others still count towards
+    /// `limit`.
+    pub only: Option<(&'static str, Vec<AttributeValue>)>,
 }
 
 /// Which sort keys to read.

@@ -5,7 +5,7 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::credential::{Home, Token, token_text};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
-use sealfleet_domain::{Timestamp, TokenId};
+use sealfleet_domain::{ProjectScope, Timestamp, TokenId};
 
 use crate::error::Error;
 use crate::keys;
@@ -84,7 +84,15 @@ impl Ledger {
         }
         let now = self.now();
         token.revoked_at = Some(now);
-        let writes = vec![
+        let event = Event::TokenRevoked { token_id: id };
+        let mut writes = match home {
+            Home::Project(project) => {
+                let scope = ProjectScope::of_stored_row(project.clone());
+                self.parts(&scope, None, std::slice::from_ref(&event))?
+            }
+            Home::Operators => Vec::new(),
+        };
+        writes.extend([
             Write::Put {
                 table: Table::Ledger,
                 item: to_item(&token, keys::token(home, id)).map_err(unwritten)?,
@@ -94,15 +102,9 @@ impl Ledger {
                     aws_sdk_dynamodb::types::AttributeValue::S(id.to_string()),
                 )]),
             },
-            self.audit_write(
-                trail(home),
-                actor,
-                None,
-                vec![Event::TokenRevoked { token_id: id }],
-                now,
-            )
-            .map_err(unwritten)?,
-        ];
+            self.audit_write(trail(home), actor, None, vec![event], now)
+                .map_err(unwritten)?,
+        ]);
         self.store.write(writes).await.map_err(unwritten)?;
         Ok(token)
     }

@@ -168,6 +168,7 @@ impl Ledger {
         let approvals = approvals::of_steps(scope, Some(&stored.run), &run, kept_until);
         writes.extend(approvals.map_err(unwritten)?);
         writes.extend(self.used_writes(scope, &run, &used, now));
+        writes.extend(self.parts(scope, Some(run.run_id), &change.events)?);
         writes.extend(beside);
         let back = change.take_back.iter();
         let mut back: Vec<Write> = back.map(|lease| leases::take_back(scope, lease)).collect();

@@ -10,12 +10,13 @@ use sealfleet_api::Code;
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::approval::{ApprovalId, Decision, Governance, Verdict};
+use sealfleet_domain::containment::{Containment, Position};
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
 use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::workload::Workload;
-use sealfleet_domain::{Owner, ProfileName, RunId, WorkflowName};
+use sealfleet_domain::{ContainmentId, Owner, ProfileName, RunId, WorkflowName};
 use sealfleet_ledger::AuditFilter;
 use serde_json::{Value, json};
 
@@ -98,6 +99,10 @@ fn rows() -> Vec<Row> {
         ("list_revocations",       Tokens([200,     200,  200,   200,   200])),
         ("get_revocation",         Tokens([200,     200,  200,   200,   404])),
         ("lift_revocation",        Tokens([200,     200,  403,   403,   404])),
+        ("create_containment",     Tokens([403,     202,  403,   403,   202])),
+        ("preview_containment",    Tokens([403,     200,  403,   403,   200])),
+        ("list_containments",      Tokens([403,     200,  200,   200,   200])),
+        ("get_containment",        Tokens([403,     200,  200,   200,   404])),
         ("get_fan_out",            Tokens([200,     200,  200,   200,   404])),
         ("enqueue_run",            Tokens([403,     201,  201,   403,   201])),
         ("create_upload",          Tokens([403,     201,  201,   403,   201])),
@@ -178,8 +183,14 @@ async fn everybody_may_do_what_the_table_says_and_no_more() {
         let Some(row) = rows.get(operation.id) else {
             panic!("`{}` has no row: say who may do it", operation.id)
         };
+        // What it stops is not for others to use.
+        let contained = match operation.id {
+            "create_containment" => Some(World::new().await),
+            _ => None,
+        };
+        let world = contained.as_ref().unwrap_or(&world);
         for who in Who::ALL {
-            let asked = asked(&world, operation, who).await;
+            let asked = asked(world, operation, who).await;
             let (status, body) = world.ask(who, operation, &asked).await;
             assert_eq!(
                 status,
@@ -386,6 +397,9 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                 text(revoked.pointer("/revocations/0/revocation_id")),
             )
         }
+        "create_containment" => with(json!({ "reason": "an incident" })),
+        "preview_containment" => with(json!({})),
+        "get_containment" => one("containment_id", contained(world).await.to_string()),
         "get_fan_out" => one(
             "fan_out_id",
             text(
@@ -450,6 +464,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         | "list_profiles"
         | "get_cascade"
         | "list_revocations"
+        | "list_containments"
         | "list_runs"
         | "list_audit_entries"
         | "get_usage"
@@ -658,4 +673,21 @@ async fn held_of(world: &World, run_id: RunId, more: Value) -> Asked {
         subject: Some(run_id.to_string()),
         ..Asked::default()
     }
+}
+
+/// A containment that nobody has worked on yet.
+pub async fn contained(world: &World) -> ContainmentId {
+    let now = world.ledger.now();
+    let new = Containment {
+        containment_id: ContainmentId::new(world.ledger.ids(), now),
+        reason: "an incident".to_owned(),
+        tokens: false,
+        actor: "token:x".to_owned(),
+        started_at: now,
+        position: Position::begin(1),
+        ended: None,
+    };
+    let scope = scope(OWN);
+    let begun = world.ledger.begin_containment(&scope, &new, None);
+    begun.await.unwrap().containment_id
 }

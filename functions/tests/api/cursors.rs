@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::authorisation::{asked, enqueued, operation_of, profile, register, revoked, workflow};
+use super::authorisation::{
+    asked, contained, enqueued, operation_of, profile, register, revoked, workflow,
+};
 use crate::semantics::artifacts::left_many;
 use crate::world::{Asked, Who, World};
 use sealfleet_api::operations::{self, Operation};
@@ -107,6 +109,7 @@ async fn a_cursor_is_of_one_list() {
         world.enrolment_key().await;
         profile(&world, Who::Admin).await;
         revoked(&world, Who::Admin, false).await;
+        contained(&world).await;
         enqueued(&world).await;
         workflow(&world, false).await;
     }

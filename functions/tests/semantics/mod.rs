@@ -6,6 +6,7 @@ mod approvals;
 pub mod artifacts;
 mod bad_input;
 mod cascade;
+mod containments;
 mod deletion;
 mod delivery;
 mod egress;

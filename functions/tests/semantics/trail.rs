@@ -3,92 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{beside, named, text};
-use sealfleet_domain::access::Role;
 
-use crate::world::{OTHER, OWN, Sent, Who, World};
+use crate::world::{OTHER, OWN, Who, World};
 
 const INVALID: (u16, &str) = (400, "invalid_request");
 const NOT_FOUND: (u16, &str) = (404, "not_found");
 const FORBIDDEN: (u16, &str) = (403, "forbidden");
 
 /// 59. Admin of A reads B's trail -> 404; viewer -> 403.
-#[tokio::test]
-async fn all_entries_of_a_containment_carry_its_id() {
-    let world = World::new().await;
-    let admin = world.credential(Who::Admin);
-    world
-        .profile("p", &json!({ "secrets": { "KEY": beside("key") } }))
-        .await;
-    let hand = world.hand(&json!({})).await;
-    let held = world.enqueued_step(&json!({})).await;
-    world.claimed(&hand, &held).await;
-    let run = world.enqueued_step(&json!({})).await;
-    let (enrolment_key, _) = world.enrolment_key().await;
-    let (token, _) = world.token(OWN, Role::Member, 60).await;
-    let id = "con_0198c0de-0000-7000-8000-00000000000a";
-    let ask = async |method, path: String, body: Value, containment: &str| {
-        let request = Sent {
-            credential: admin.to_owned(),
-            body: (!body.is_null()).then(|| body.to_string()),
-            headers: [("sealfleet-containment", containment.to_owned())].into(),
-            ..Sent::default()
-        };
-        world.send(method, &path, request).await
-    };
-    let worker = &hand.id;
-    for (method, path, body) in [
-        (
-            "POST",
-            "/v1/revocations".to_owned(),
-            json!({
-                "keys": [{ "profile": "p", "key": "KEY" }], "hard": true, "reason": "an incident",
-            }),
-        ),
-        ("POST", format!("/v1/workers/{worker}/revoke"), Value::Null),
-        (
-            "DELETE",
-            format!("/v1/enrolment-keys/{enrolment_key}"),
-            Value::Null,
-        ),
-        ("DELETE", format!("/v1/tokens/{token}"), Value::Null),
-        ("POST", format!("/v1/runs/{run}/cancel"), Value::Null),
-    ] {
-        let (status, answer) = ask(method, path.clone(), body.clone(), "con_1").await;
-        assert_eq!(
-            (status, &answer["field"]),
-            (400, &json!("sealfleet-containment")),
-            "{path}"
-        );
-        let (status, answer) = ask(method, path.clone(), body, id).await;
-        assert!((200..300).contains(&status), "{path}: {answer}");
-    }
-    let trail = world.trail(&format!("&containment={id}")).await;
-    let entries = trail["items"].as_array().unwrap();
-    assert!(
-        entries.iter().all(|entry| entry["containment_id"] == id),
-        "{trail}"
-    );
-    for event in [
-        "secret.revoked",
-        "worker.revoked",
-        "step.requeued",
-        "enrolment_key.revoked",
-        "token.revoked",
-        "run.cancelled",
-    ] {
-        assert_eq!(named(&trail, event).len(), 1, "{event}: {trail}");
-    }
-    // What came before and what comes after is not part of it.
-    world.enqueued_step(&json!({})).await;
-    let all = world.trail("").await;
-    let part = all["items"].as_array().unwrap().iter();
-    assert_eq!(
-        part.filter(|entry| entry["containment_id"] == id).count(),
-        entries.len()
-    );
-    assert!(all["items"].as_array().unwrap().len() > entries.len());
-}
-
 #[tokio::test]
 async fn s59_a_trail_is_its_projects_admins() {
     let world = World::new().await;

@@ -250,7 +250,7 @@ impl Report {
             (Event::RunFinished { .. }, Some(run)) => {
                 self.repeated_runs.entry(of).or_default().insert(run);
             }
-            (_, Some(_)) | (Event::FanOutFinished { .. }, _) => {}
+            (_, Some(_)) | (Event::FanOutFinished { .. } | Event::ContainmentEnded { .. }, _) => {}
             // The project's own trail has it, too.
             (event, _) if *owner == Owner::System && event.name().starts_with("project.") => {}
             (Event::SecretReadUnexplained { .. } | Event::RunDenied { .. }, _) => {}

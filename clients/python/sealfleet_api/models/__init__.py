@@ -35,6 +35,9 @@ from .claim_env import ClaimEnv
 from .claim_step import ClaimStep
 from .cli import Cli
 from .code import Code
+from .contain import Contain
+from .containment_state import ContainmentState
+from .containment_view import ContainmentView
 from .content_text import ContentText
 from .content_upload import ContentUpload
 from .create_enrolment_key import CreateEnrolmentKey
@@ -103,6 +106,8 @@ from .event_profile_injected import EventProfileInjected
 from .event_profile_updated import EventProfileUpdated
 from .event_profile_updated_secrets import EventProfileUpdatedSecrets
 from .event_project_closed import EventProjectClosed
+from .event_project_contained import EventProjectContained
+from .event_project_containment_ended import EventProjectContainmentEnded
 from .event_project_created import EventProjectCreated
 from .event_project_deleted import EventProjectDeleted
 from .event_project_limits_set import EventProjectLimitsSet
@@ -193,6 +198,7 @@ from .models_used import ModelsUsed
 from .needed import Needed
 from .on_drift import OnDrift
 from .on_secret import OnSecret
+from .open_work import OpenWork
 from .origin import Origin
 from .output_credentials import OutputCredentials
 from .output_page import OutputPage
@@ -203,6 +209,7 @@ from .outputs_kept import OutputsKept
 from .overrides import Overrides
 from .page_of_approval import PageOfApproval
 from .page_of_audit_entry import PageOfAuditEntry
+from .page_of_containment_view import PageOfContainmentView
 from .page_of_enrolment_key_view import PageOfEnrolmentKeyView
 from .page_of_profile import PageOfProfile
 from .page_of_profile_version_view import PageOfProfileVersionView
@@ -237,6 +244,7 @@ from .pool_view_fargate import PoolViewFargate
 from .pool_view_fargate_cpu import PoolViewFargateCpu
 from .pool_view_pull import PoolViewPull
 from .pool_view_pull_backend import PoolViewPullBackend
+from .preview_containment import PreviewContainment
 from .preview_revocation import PreviewRevocation
 from .price_tag import PriceTag
 from .price_tag_usd import PriceTagUsd
@@ -310,6 +318,7 @@ from .step_inputs import StepInputs
 from .step_state import StepState
 from .step_view import StepView
 from .stream import Stream
+from .tally import Tally
 from .token_created import TokenCreated
 from .token_view import TokenView
 from .unexplained import Unexplained
@@ -376,6 +385,9 @@ __all__ = (
     "ClaimStep",
     "Cli",
     "Code",
+    "Contain",
+    "ContainmentState",
+    "ContainmentView",
     "ContentText",
     "ContentUpload",
     "CreateEnrolmentKey",
@@ -444,6 +456,8 @@ __all__ = (
     "EventProfileUpdated",
     "EventProfileUpdatedSecrets",
     "EventProjectClosed",
+    "EventProjectContained",
+    "EventProjectContainmentEnded",
     "EventProjectCreated",
     "EventProjectDeleted",
     "EventProjectLimitsSet",
@@ -534,6 +548,7 @@ __all__ = (
     "Needed",
     "OnDrift",
     "OnSecret",
+    "OpenWork",
     "Origin",
     "OutputCredentials",
     "OutputPage",
@@ -544,6 +559,7 @@ __all__ = (
     "Overrides",
     "PageOfApproval",
     "PageOfAuditEntry",
+    "PageOfContainmentView",
     "PageOfEnrolmentKeyView",
     "PageOfProfile",
     "PageOfProfileVersionView",
@@ -574,6 +590,7 @@ __all__ = (
     "PoolViewFargateCpu",
     "PoolViewPull",
     "PoolViewPullBackend",
+    "PreviewContainment",
     "PreviewRevocation",
     "PriceTag",
     "PriceTagUsd",
@@ -647,6 +664,7 @@ __all__ = (
     "StepState",
     "StepView",
     "Stream",
+    "Tally",
     "TokenCreated",
     "TokenView",
     "Unexplained",

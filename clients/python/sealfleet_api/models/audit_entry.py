@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ..models.event_profile_injected import EventProfileInjected
     from ..models.event_profile_updated import EventProfileUpdated
     from ..models.event_project_closed import EventProjectClosed
+    from ..models.event_project_contained import EventProjectContained
+    from ..models.event_project_containment_ended import EventProjectContainmentEnded
     from ..models.event_project_created import EventProjectCreated
     from ..models.event_project_deleted import EventProjectDeleted
     from ..models.event_project_limits_set import EventProjectLimitsSet
@@ -93,15 +95,15 @@ class AuditEntry:
             EventEgressPolicyChanged | EventEnrolmentKeyCreated | EventEnrolmentKeyRevoked | EventGovernanceSet |
             EventIdentityTokenIssued | EventIdentityTokenRefused | EventPoolSandboxReset | EventProfileCreated |
             EventProfileDeleted | EventProfileDriftAtInjection | EventProfileInjected | EventProfileUpdated |
-            EventProjectClosed | EventProjectCreated | EventProjectDeleted | EventProjectLimitsSet | EventProjectUpdated |
-            EventRedactionMatch | EventReportRefused | EventRevocationFanOutFinished | EventRunAbortedByRevocation |
-            EventRunCancelled | EventRunDenied | EventRunEnqueued | EventRunFinished | EventSecretDecrypted |
-            EventSecretReadUnexplained | EventSecretReleased | EventSecretRevocationLifted | EventSecretRevoked |
-            EventStepAborted | EventStepDead | EventStepFailed | EventStepLeased | EventStepQueued | EventStepRequeued |
-            EventStepRetried | EventStepRunning | EventStepSucceeded | EventTablesRestored | EventTokenCreated |
-            EventTokenRevoked | EventWorkerApproved | EventWorkerDrained | EventWorkerRegistered | EventWorkerRejected |
-            EventWorkerResumed | EventWorkerRevoked | EventWorkerSandboxesTold | EventWorkflowPromoted |
-            EventWorkflowRegistered | EventWorkflowRetired]): What happened, in order.
+            EventProjectClosed | EventProjectContained | EventProjectContainmentEnded | EventProjectCreated |
+            EventProjectDeleted | EventProjectLimitsSet | EventProjectUpdated | EventRedactionMatch | EventReportRefused |
+            EventRevocationFanOutFinished | EventRunAbortedByRevocation | EventRunCancelled | EventRunDenied |
+            EventRunEnqueued | EventRunFinished | EventSecretDecrypted | EventSecretReadUnexplained | EventSecretReleased |
+            EventSecretRevocationLifted | EventSecretRevoked | EventStepAborted | EventStepDead | EventStepFailed |
+            EventStepLeased | EventStepQueued | EventStepRequeued | EventStepRetried | EventStepRunning | EventStepSucceeded
+            | EventTablesRestored | EventTokenCreated | EventTokenRevoked | EventWorkerApproved | EventWorkerDrained |
+            EventWorkerRegistered | EventWorkerRejected | EventWorkerResumed | EventWorkerRevoked | EventWorkerSandboxesTold
+            | EventWorkflowPromoted | EventWorkflowRegistered | EventWorkflowRetired]): What happened, in order.
         project (str): The project whose trail contains this entry. The operators' own trail is `~system`.
         containment_id (str | Unset): The id of a containment: an incident in which all work of a project was stopped.
         run_id (str | Unset): A run's id.
@@ -136,6 +138,8 @@ class AuditEntry:
         | EventProfileInjected
         | EventProfileUpdated
         | EventProjectClosed
+        | EventProjectContained
+        | EventProjectContainmentEnded
         | EventProjectCreated
         | EventProjectDeleted
         | EventProjectLimitsSet
@@ -211,6 +215,10 @@ class AuditEntry:
         from ..models.event_profile_injected import EventProfileInjected
         from ..models.event_profile_updated import EventProfileUpdated
         from ..models.event_project_closed import EventProjectClosed
+        from ..models.event_project_contained import EventProjectContained
+        from ..models.event_project_containment_ended import (
+            EventProjectContainmentEnded,
+        )
         from ..models.event_project_created import EventProjectCreated
         from ..models.event_project_deleted import EventProjectDeleted
         from ..models.event_project_limits_set import EventProjectLimitsSet
@@ -268,6 +276,8 @@ class AuditEntry:
                 or isinstance(events_item_data, EventProjectDeleted)
                 or isinstance(events_item_data, EventProjectLimitsSet)
                 or isinstance(events_item_data, EventEgressCeilingSet)
+                or isinstance(events_item_data, EventProjectContained)
+                or isinstance(events_item_data, EventProjectContainmentEnded)
                 or isinstance(events_item_data, EventTablesRestored)
                 or isinstance(events_item_data, EventTokenCreated)
                 or isinstance(events_item_data, EventTokenRevoked)
@@ -387,6 +397,10 @@ class AuditEntry:
         from ..models.event_profile_injected import EventProfileInjected
         from ..models.event_profile_updated import EventProfileUpdated
         from ..models.event_project_closed import EventProjectClosed
+        from ..models.event_project_contained import EventProjectContained
+        from ..models.event_project_containment_ended import (
+            EventProjectContainmentEnded,
+        )
         from ..models.event_project_created import EventProjectCreated
         from ..models.event_project_deleted import EventProjectDeleted
         from ..models.event_project_limits_set import EventProjectLimitsSet
@@ -468,6 +482,8 @@ class AuditEntry:
                 | EventProfileInjected
                 | EventProfileUpdated
                 | EventProjectClosed
+                | EventProjectContained
+                | EventProjectContainmentEnded
                 | EventProjectCreated
                 | EventProjectDeleted
                 | EventProjectLimitsSet
@@ -563,7 +579,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_6 = EventTablesRestored.from_dict(data)
+                    componentsschemas_event_type_6 = EventProjectContained.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_6
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -571,7 +589,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_7 = EventTokenCreated.from_dict(data)
+                    componentsschemas_event_type_7 = (
+                        EventProjectContainmentEnded.from_dict(data)
+                    )
 
                     return componentsschemas_event_type_7
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -579,7 +599,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_8 = EventTokenRevoked.from_dict(data)
+                    componentsschemas_event_type_8 = EventTablesRestored.from_dict(data)
 
                     return componentsschemas_event_type_8
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -587,9 +607,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_9 = EventEnrolmentKeyCreated.from_dict(
-                        data
-                    )
+                    componentsschemas_event_type_9 = EventTokenCreated.from_dict(data)
 
                     return componentsschemas_event_type_9
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -597,9 +615,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_10 = (
-                        EventEnrolmentKeyRevoked.from_dict(data)
-                    )
+                    componentsschemas_event_type_10 = EventTokenRevoked.from_dict(data)
 
                     return componentsschemas_event_type_10
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -607,8 +623,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_11 = EventWorkerRegistered.from_dict(
-                        data
+                    componentsschemas_event_type_11 = (
+                        EventEnrolmentKeyCreated.from_dict(data)
                     )
 
                     return componentsschemas_event_type_11
@@ -617,8 +633,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_12 = EventWorkerApproved.from_dict(
-                        data
+                    componentsschemas_event_type_12 = (
+                        EventEnrolmentKeyRevoked.from_dict(data)
                     )
 
                     return componentsschemas_event_type_12
@@ -627,7 +643,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_13 = EventWorkerRejected.from_dict(
+                    componentsschemas_event_type_13 = EventWorkerRegistered.from_dict(
                         data
                     )
 
@@ -637,7 +653,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_14 = EventWorkerRevoked.from_dict(data)
+                    componentsschemas_event_type_14 = EventWorkerApproved.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_14
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -645,7 +663,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_15 = EventWorkerDrained.from_dict(data)
+                    componentsschemas_event_type_15 = EventWorkerRejected.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_15
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -653,7 +673,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_16 = EventWorkerResumed.from_dict(data)
+                    componentsschemas_event_type_16 = EventWorkerRevoked.from_dict(data)
 
                     return componentsschemas_event_type_16
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -661,9 +681,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_17 = (
-                        EventWorkerSandboxesTold.from_dict(data)
-                    )
+                    componentsschemas_event_type_17 = EventWorkerDrained.from_dict(data)
 
                     return componentsschemas_event_type_17
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -671,9 +689,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_18 = EventProfileCreated.from_dict(
-                        data
-                    )
+                    componentsschemas_event_type_18 = EventWorkerResumed.from_dict(data)
 
                     return componentsschemas_event_type_18
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -681,8 +697,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_19 = EventProfileUpdated.from_dict(
-                        data
+                    componentsschemas_event_type_19 = (
+                        EventWorkerSandboxesTold.from_dict(data)
                     )
 
                     return componentsschemas_event_type_19
@@ -691,7 +707,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_20 = EventProfileDeleted.from_dict(
+                    componentsschemas_event_type_20 = EventProfileCreated.from_dict(
                         data
                     )
 
@@ -701,7 +717,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_21 = EventCascadeBound.from_dict(data)
+                    componentsschemas_event_type_21 = EventProfileUpdated.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_21
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -709,7 +727,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_22 = EventSecretRevoked.from_dict(data)
+                    componentsschemas_event_type_22 = EventProfileDeleted.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_22
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -717,9 +737,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_23 = (
-                        EventSecretRevocationLifted.from_dict(data)
-                    )
+                    componentsschemas_event_type_23 = EventCascadeBound.from_dict(data)
 
                     return componentsschemas_event_type_23
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -727,9 +745,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_24 = (
-                        EventRunAbortedByRevocation.from_dict(data)
-                    )
+                    componentsschemas_event_type_24 = EventSecretRevoked.from_dict(data)
 
                     return componentsschemas_event_type_24
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -738,7 +754,7 @@ class AuditEntry:
                     if not isinstance(data, dict):
                         raise TypeError()
                     componentsschemas_event_type_25 = (
-                        EventRevocationFanOutFinished.from_dict(data)
+                        EventSecretRevocationLifted.from_dict(data)
                     )
 
                     return componentsschemas_event_type_25
@@ -747,7 +763,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_26 = EventGovernanceSet.from_dict(data)
+                    componentsschemas_event_type_26 = (
+                        EventRunAbortedByRevocation.from_dict(data)
+                    )
 
                     return componentsschemas_event_type_26
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -755,8 +773,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_27 = EventWorkflowRegistered.from_dict(
-                        data
+                    componentsschemas_event_type_27 = (
+                        EventRevocationFanOutFinished.from_dict(data)
                     )
 
                     return componentsschemas_event_type_27
@@ -765,9 +783,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_28 = EventWorkflowPromoted.from_dict(
-                        data
-                    )
+                    componentsschemas_event_type_28 = EventGovernanceSet.from_dict(data)
 
                     return componentsschemas_event_type_28
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -775,7 +791,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_29 = EventWorkflowRetired.from_dict(
+                    componentsschemas_event_type_29 = EventWorkflowRegistered.from_dict(
                         data
                     )
 
@@ -785,7 +801,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_30 = EventApprovalRequested.from_dict(
+                    componentsschemas_event_type_30 = EventWorkflowPromoted.from_dict(
                         data
                     )
 
@@ -795,7 +811,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_31 = EventApprovalApproved.from_dict(
+                    componentsschemas_event_type_31 = EventWorkflowRetired.from_dict(
                         data
                     )
 
@@ -805,7 +821,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_32 = EventApprovalDenied.from_dict(
+                    componentsschemas_event_type_32 = EventApprovalRequested.from_dict(
                         data
                     )
 
@@ -815,7 +831,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_33 = EventApprovalExpired.from_dict(
+                    componentsschemas_event_type_33 = EventApprovalApproved.from_dict(
                         data
                     )
 
@@ -825,7 +841,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_34 = EventApprovalCancelled.from_dict(
+                    componentsschemas_event_type_34 = EventApprovalDenied.from_dict(
                         data
                     )
 
@@ -835,7 +851,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_35 = EventRunEnqueued.from_dict(data)
+                    componentsschemas_event_type_35 = EventApprovalExpired.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_35
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -843,7 +861,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_36 = EventRunDenied.from_dict(data)
+                    componentsschemas_event_type_36 = EventApprovalCancelled.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_36
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -851,7 +871,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_37 = EventStepQueued.from_dict(data)
+                    componentsschemas_event_type_37 = EventRunEnqueued.from_dict(data)
 
                     return componentsschemas_event_type_37
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -859,7 +879,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_38 = EventStepLeased.from_dict(data)
+                    componentsschemas_event_type_38 = EventRunDenied.from_dict(data)
 
                     return componentsschemas_event_type_38
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -867,9 +887,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_39 = EventSecretReleased.from_dict(
-                        data
-                    )
+                    componentsschemas_event_type_39 = EventStepQueued.from_dict(data)
 
                     return componentsschemas_event_type_39
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -877,9 +895,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_40 = (
-                        EventProfileDriftAtInjection.from_dict(data)
-                    )
+                    componentsschemas_event_type_40 = EventStepLeased.from_dict(data)
 
                     return componentsschemas_event_type_40
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -887,7 +903,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_41 = EventStepRunning.from_dict(data)
+                    componentsschemas_event_type_41 = EventSecretReleased.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_41
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -895,8 +913,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_42 = EventProfileInjected.from_dict(
-                        data
+                    componentsschemas_event_type_42 = (
+                        EventProfileDriftAtInjection.from_dict(data)
                     )
 
                     return componentsschemas_event_type_42
@@ -905,9 +923,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_43 = (
-                        EventIdentityTokenIssued.from_dict(data)
-                    )
+                    componentsschemas_event_type_43 = EventStepRunning.from_dict(data)
 
                     return componentsschemas_event_type_43
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -915,8 +931,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_44 = (
-                        EventIdentityTokenRefused.from_dict(data)
+                    componentsschemas_event_type_44 = EventProfileInjected.from_dict(
+                        data
                     )
 
                     return componentsschemas_event_type_44
@@ -926,7 +942,7 @@ class AuditEntry:
                     if not isinstance(data, dict):
                         raise TypeError()
                     componentsschemas_event_type_45 = (
-                        EventSecretReadUnexplained.from_dict(data)
+                        EventIdentityTokenIssued.from_dict(data)
                     )
 
                     return componentsschemas_event_type_45
@@ -935,8 +951,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_46 = EventSecretDecrypted.from_dict(
-                        data
+                    componentsschemas_event_type_46 = (
+                        EventIdentityTokenRefused.from_dict(data)
                     )
 
                     return componentsschemas_event_type_46
@@ -945,7 +961,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_47 = EventStepSucceeded.from_dict(data)
+                    componentsschemas_event_type_47 = (
+                        EventSecretReadUnexplained.from_dict(data)
+                    )
 
                     return componentsschemas_event_type_47
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -953,7 +971,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_48 = EventStepFailed.from_dict(data)
+                    componentsschemas_event_type_48 = EventSecretDecrypted.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_48
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -961,7 +981,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_49 = EventStepRequeued.from_dict(data)
+                    componentsschemas_event_type_49 = EventStepSucceeded.from_dict(data)
 
                     return componentsschemas_event_type_49
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -969,7 +989,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_50 = EventStepAborted.from_dict(data)
+                    componentsschemas_event_type_50 = EventStepFailed.from_dict(data)
 
                     return componentsschemas_event_type_50
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -977,7 +997,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_51 = EventStepDead.from_dict(data)
+                    componentsschemas_event_type_51 = EventStepRequeued.from_dict(data)
 
                     return componentsschemas_event_type_51
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -985,7 +1005,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_52 = EventStepRetried.from_dict(data)
+                    componentsschemas_event_type_52 = EventStepAborted.from_dict(data)
 
                     return componentsschemas_event_type_52
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -993,9 +1013,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_53 = EventPoolSandboxReset.from_dict(
-                        data
-                    )
+                    componentsschemas_event_type_53 = EventStepDead.from_dict(data)
 
                     return componentsschemas_event_type_53
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1003,9 +1021,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_54 = EventRedactionMatch.from_dict(
-                        data
-                    )
+                    componentsschemas_event_type_54 = EventStepRetried.from_dict(data)
 
                     return componentsschemas_event_type_54
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1013,7 +1029,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_55 = EventEgressDenied.from_dict(data)
+                    componentsschemas_event_type_55 = EventPoolSandboxReset.from_dict(
+                        data
+                    )
 
                     return componentsschemas_event_type_55
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1021,8 +1039,8 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_56 = (
-                        EventEgressCredentialMismatch.from_dict(data)
+                    componentsschemas_event_type_56 = EventRedactionMatch.from_dict(
+                        data
                     )
 
                     return componentsschemas_event_type_56
@@ -1031,7 +1049,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_57 = EventEgressAllowed.from_dict(data)
+                    componentsschemas_event_type_57 = EventEgressDenied.from_dict(data)
 
                     return componentsschemas_event_type_57
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1040,7 +1058,7 @@ class AuditEntry:
                     if not isinstance(data, dict):
                         raise TypeError()
                     componentsschemas_event_type_58 = (
-                        EventEgressPolicyChanged.from_dict(data)
+                        EventEgressCredentialMismatch.from_dict(data)
                     )
 
                     return componentsschemas_event_type_58
@@ -1049,9 +1067,7 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_59 = (
-                        EventArtifactContainsSecret.from_dict(data)
-                    )
+                    componentsschemas_event_type_59 = EventEgressAllowed.from_dict(data)
 
                     return componentsschemas_event_type_59
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1059,7 +1075,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_60 = EventRunFinished.from_dict(data)
+                    componentsschemas_event_type_60 = (
+                        EventEgressPolicyChanged.from_dict(data)
+                    )
 
                     return componentsschemas_event_type_60
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1067,7 +1085,9 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_61 = EventRunCancelled.from_dict(data)
+                    componentsschemas_event_type_61 = (
+                        EventArtifactContainsSecret.from_dict(data)
+                    )
 
                     return componentsschemas_event_type_61
                 except (TypeError, ValueError, AttributeError, KeyError):
@@ -1075,16 +1095,32 @@ class AuditEntry:
                 try:
                     if not isinstance(data, dict):
                         raise TypeError()
-                    componentsschemas_event_type_62 = EventClaimRefused.from_dict(data)
+                    componentsschemas_event_type_62 = EventRunFinished.from_dict(data)
 
                     return componentsschemas_event_type_62
                 except (TypeError, ValueError, AttributeError, KeyError):
                     pass
+                try:
+                    if not isinstance(data, dict):
+                        raise TypeError()
+                    componentsschemas_event_type_63 = EventRunCancelled.from_dict(data)
+
+                    return componentsschemas_event_type_63
+                except (TypeError, ValueError, AttributeError, KeyError):
+                    pass
+                try:
+                    if not isinstance(data, dict):
+                        raise TypeError()
+                    componentsschemas_event_type_64 = EventClaimRefused.from_dict(data)
+
+                    return componentsschemas_event_type_64
+                except (TypeError, ValueError, AttributeError, KeyError):
+                    pass
                 if not isinstance(data, dict):
                     raise TypeError()
-                componentsschemas_event_type_63 = EventReportRefused.from_dict(data)
+                componentsschemas_event_type_65 = EventReportRefused.from_dict(data)
 
-                return componentsschemas_event_type_63
+                return componentsschemas_event_type_65
 
             events_item = _parse_events_item(events_item_data)
 

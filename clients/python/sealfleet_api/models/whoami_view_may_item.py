@@ -4,6 +4,7 @@ from enum import StrEnum
 class WhoamiViewMayItem(StrEnum):
     ASKFORSTEP = "AskForStep"
     CANCEL = "Cancel"
+    CONTAIN = "Contain"
     CREATEPROJECT = "CreateProject"
     CREATETOKEN = "CreateToken"
     DECIDE = "Decide"

@@ -739,9 +739,72 @@ export type Cli = 'codex' | 'claude-code' | 'gemini' | 'opencode' | 'custom';
 export type Code = 'invalid_request' | 'unauthenticated' | 'forbidden' | 'worker_pending' | 'worker_draining' | 'worker_rejected' | 'worker_revoked' | 'not_holder' | 'audience_denied' | 'registered_required' | 'registered_name' | 'login_required' | 'own_approval' | 'profile_denied' | 'enrolment_refused' | 'secret_override' | 'secret_revoked' | 'not_found' | 'method_not_allowed' | 'conflict' | 'already_exists' | 'project_closed' | 'project_in_use' | 'not_queued' | 'step_mismatch' | 'at_capacity' | 'stale_fence' | 'start_refused' | 'already_revoked' | 'not_active' | 'profile_in_use' | 'not_live' | 'stale_review' | 'already_decided' | 'not_ready' | 'version_conflict' | 'body_too_large' | 'idempotency_mismatch' | 'precondition_required' | 'rate_limited' | 'internal' | 'unavailable';
 
 /**
+ * Stops everything that the project does, and could begin.
+ */
+export type Contain = {
+    /**
+     * Why, for people.
+     */
+    reason: string;
+    /**
+     * Whether to revoke all API tokens of the project, too, but the caller's own.
+     */
+    tokens?: boolean;
+};
+
+/**
  * The id of a containment: an incident in which all work of a project was stopped.
  */
 export type ContainmentId = string;
+
+/**
+ *
+ *
+ * - `going_on`: It goes on until nothing is left.
+ *
+ * - `contained`: It has ended: its last round found nothing more to stop.
+ *
+ * - `incomplete`: It has ended, and something is left: new work kept coming, or something could not be
+ * stopped for an hour.
+ */
+export type ContainmentState = 'going_on' | 'contained' | 'incomplete';
+
+/**
+ * A containment.
+ */
+export type ContainmentView = {
+    /**
+     * Who asked for it, as `kind:id`.
+     */
+    actor: string;
+    containment_id: ContainmentId;
+    /**
+     * Absent while it goes on.
+     */
+    ended_at?: Timestamp;
+    /**
+     * What is left to stop. Absent in lists, and once nothing is left.
+     */
+    left?: OpenWork;
+    /**
+     * Why, in the words of the actor.
+     */
+    reason: string;
+    /**
+     * How often it has looked for what came up meanwhile, this time included.
+     */
+    rounds: number;
+    started_at: Timestamp;
+    state: ContainmentState;
+    /**
+     * What it has stopped so far.
+     */
+    stopped: Tally;
+    /**
+     * Whether API tokens are revoked, too.
+     */
+    tokens: boolean;
+};
 
 /**
  * What a file or the standard input holds.
@@ -1414,6 +1477,10 @@ export type Event = ({
 } & EventProjectLimitsSet) | ({
     type: 'egress.ceiling_set';
 } & EventEgressCeilingSet) | ({
+    type: 'project.contained';
+} & EventProjectContained) | ({
+    type: 'project.containment_ended';
+} & EventProjectContainmentEnded) | ({
     type: 'tables.restored';
 } & EventTablesRestored) | ({
     type: 'token.created';
@@ -1874,6 +1941,51 @@ export type EventProfileUpdated = {
 export type EventProjectClosed = {
     project: ProjectId;
     type: 'project.closed';
+};
+
+/**
+ * EventProjectContained
+ *
+ * An admin has everything of the project stopped. What follows from it carries the same containment's id.
+ */
+export type EventProjectContained = {
+    reason: Text;
+    /**
+     * Whether API tokens are revoked, too.
+     */
+    tokens: boolean;
+    type: 'project.contained';
+};
+
+/**
+ * EventProjectContainmentEnded
+ *
+ * A containment ended.
+ */
+export type EventProjectContainmentEnded = {
+    complete: boolean;
+    /**
+     * Enrolment keys, revoked.
+     */
+    enrolment_keys: number;
+    /**
+     * Keys of profiles, revoked hard.
+     */
+    keys: number;
+    rounds: number;
+    /**
+     * Runs: cancelled, or aborted because they held one of the keys.
+     */
+    runs: number;
+    /**
+     * API tokens, revoked. Only if that was asked for.
+     */
+    tokens: number;
+    type: 'project.containment_ended';
+    /**
+     * Workers, revoked, and Fargate pools, drained.
+     */
+    workers: number;
 };
 
 /**
@@ -3069,6 +3181,36 @@ export type OnDrift = 'proceed' | 'refuse';
 export type OnSecret = 'withhold' | 'tell';
 
 /**
+ * What there is to stop now.
+ */
+export type OpenWork = {
+    /**
+     * Enrolment keys, revoked.
+     */
+    enrolment_keys: number;
+    /**
+     * Keys of profiles, revoked hard.
+     */
+    keys: number;
+    /**
+     * Whether there is more than was counted: a count looks through a bounded number of rows.
+     */
+    more: boolean;
+    /**
+     * Runs: cancelled, or aborted because they held one of the keys.
+     */
+    runs: number;
+    /**
+     * API tokens, revoked. Only if that was asked for.
+     */
+    tokens: number;
+    /**
+     * Workers, revoked, and Fargate pools, drained.
+     */
+    workers: number;
+};
+
+/**
  * Where a key comes from.
  */
 export type Origin = {
@@ -3221,6 +3363,20 @@ export type PageOfAuditEntry = {
      * The items, in the list's order.
      */
     items: Array<AuditEntry>;
+    /**
+     * Send it as `cursor` to get the next page. Absent on the last page.
+     */
+    next_cursor?: string;
+};
+
+/**
+ * One page of a list.
+ */
+export type PageOfContainmentView = {
+    /**
+     * The items, in the list's order.
+     */
+    items: Array<ContainmentView>;
     /**
      * Send it as `cursor` to get the next page. Absent on the last page.
      */
@@ -3630,6 +3786,16 @@ export type PoolViewPull = {
      */
     backend?: 'bubblewrap' | 'docker';
     kind: 'pull';
+};
+
+/**
+ * Which containment to preview.
+ */
+export type PreviewContainment = {
+    /**
+     * Whether API tokens would be revoked, too.
+     */
+    tokens?: boolean;
 };
 
 /**
@@ -5059,6 +5225,32 @@ export type StepView = {
 export type Stream = 'stdout' | 'stderr';
 
 /**
+ * How many of each were stopped, or are there to stop.
+ */
+export type Tally = {
+    /**
+     * Enrolment keys, revoked.
+     */
+    enrolment_keys: number;
+    /**
+     * Keys of profiles, revoked hard.
+     */
+    keys: number;
+    /**
+     * Runs: cancelled, or aborted because they held one of the keys.
+     */
+    runs: number;
+    /**
+     * API tokens, revoked. Only if that was asked for.
+     */
+    tokens: number;
+    /**
+     * Workers, revoked, and Fargate pools, drained.
+     */
+    workers: number;
+};
+
+/**
  * A line of free text without control characters, cut to `limits::REASON_BYTES` bytes.
  */
 export type Text = string;
@@ -5346,7 +5538,7 @@ export type WhoamiView = {
     /**
      * What the caller may do in its project, by the actions' names in the policies; an operator, above projects, in the system scope and to any project.
      */
-    may: Array<'CreateProject' | 'ListProjects' | 'ReadProject' | 'UpdateProject' | 'DeleteProject' | 'SetLimits' | 'CreateToken' | 'ListTokens' | 'RevokeToken' | 'ManageEnrolmentKeys' | 'RegisterWorker' | 'ReadWorkers' | 'ManageWorkers' | 'WriteProfile' | 'ReadProfiles' | 'Enqueue' | 'Retry' | 'Cancel' | 'ReadRuns' | 'Revoke' | 'ReadRevocations' | 'ReadWorkflows' | 'RegisterWorkflow' | 'RetireWorkflow' | 'ReadApprovals' | 'Decide' | 'Govern' | 'ReadAudit' | 'ReadUsage' | 'Work' | 'AskForStep' | 'NameStep'>;
+    may: Array<'CreateProject' | 'ListProjects' | 'ReadProject' | 'UpdateProject' | 'DeleteProject' | 'SetLimits' | 'CreateToken' | 'ListTokens' | 'RevokeToken' | 'ManageEnrolmentKeys' | 'RegisterWorker' | 'ReadWorkers' | 'ManageWorkers' | 'WriteProfile' | 'ReadProfiles' | 'Enqueue' | 'Retry' | 'Cancel' | 'ReadRuns' | 'Revoke' | 'ReadRevocations' | 'Contain' | 'ReadWorkflows' | 'RegisterWorkflow' | 'RetireWorkflow' | 'ReadApprovals' | 'Decide' | 'Govern' | 'ReadAudit' | 'ReadUsage' | 'Work' | 'AskForStep' | 'NameStep'>;
     /**
      * The caller's project. Absent for an operator, who is above projects.
      */
@@ -6332,6 +6524,227 @@ export type ClaimStepResponses = {
 
 export type ClaimStepResponse = ClaimStepResponses[keyof ClaimStepResponses];
 
+export type ListContainmentsData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Maximum number of items on the page.
+         */
+        limit?: number;
+        /**
+         * `next_cursor` of the previous page. Valid only for this list with the same filters.
+         */
+        cursor?: string;
+    };
+    url: '/v1/containments';
+};
+
+export type ListContainmentsErrors = {
+    /**
+     * The request is not valid. A plain value would take a secret's place.
+     */
+    400: Problem;
+    /**
+     * The request carries no valid credential.
+     */
+    401: Problem;
+    /**
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     */
+    403: Problem;
+    /**
+     * The request's body is too large.
+     */
+    413: Problem;
+    /**
+     * Too many requests in a short time.
+     */
+    429: Problem;
+    /**
+     * Something failed inside.
+     */
+    500: Problem;
+    /**
+     * A part that is needed does not answer.
+     */
+    503: Problem;
+};
+
+export type ListContainmentsError = ListContainmentsErrors[keyof ListContainmentsErrors];
+
+export type ListContainmentsResponses = {
+    /**
+     * One page.
+     */
+    200: PageOfContainmentView;
+};
+
+export type ListContainmentsResponse = ListContainmentsResponses[keyof ListContainmentsResponses];
+
+export type CreateContainmentData = {
+    body: Contain;
+    headers?: {
+        /**
+         * For a day, the same key with the same request stands for one run, or one containment.
+         */
+        'Idempotency-Key'?: string;
+    };
+    path?: never;
+    query?: never;
+    url: '/v1/containments';
+};
+
+export type CreateContainmentErrors = {
+    /**
+     * The request is not valid. A plain value would take a secret's place.
+     */
+    400: Problem;
+    /**
+     * The request carries no valid credential.
+     */
+    401: Problem;
+    /**
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     */
+    403: Problem;
+    /**
+     * The request's body is too large.
+     */
+    413: Problem;
+    /**
+     * The idempotency key was used with another request.
+     */
+    422: Problem;
+    /**
+     * Too many requests in a short time.
+     */
+    429: Problem;
+    /**
+     * Something failed inside.
+     */
+    500: Problem;
+    /**
+     * A part that is needed does not answer.
+     */
+    503: Problem;
+};
+
+export type CreateContainmentError = CreateContainmentErrors[keyof CreateContainmentErrors];
+
+export type CreateContainmentResponses = {
+    /**
+     * The containment, and how far it has come.
+     */
+    202: ContainmentView;
+};
+
+export type CreateContainmentResponse = CreateContainmentResponses[keyof CreateContainmentResponses];
+
+export type GetContainmentData = {
+    body?: never;
+    path: {
+        containment_id: ContainmentId;
+    };
+    query?: never;
+    url: '/v1/containments/{containment_id}';
+};
+
+export type GetContainmentErrors = {
+    /**
+     * The request is not valid. A plain value would take a secret's place.
+     */
+    400: Problem;
+    /**
+     * The request carries no valid credential.
+     */
+    401: Problem;
+    /**
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     */
+    403: Problem;
+    /**
+     * There is nothing here.
+     */
+    404: Problem;
+    /**
+     * The request's body is too large.
+     */
+    413: Problem;
+    /**
+     * Too many requests in a short time.
+     */
+    429: Problem;
+    /**
+     * Something failed inside.
+     */
+    500: Problem;
+    /**
+     * A part that is needed does not answer.
+     */
+    503: Problem;
+};
+
+export type GetContainmentError = GetContainmentErrors[keyof GetContainmentErrors];
+
+export type GetContainmentResponses = {
+    /**
+     * The containment.
+     */
+    200: ContainmentView;
+};
+
+export type GetContainmentResponse = GetContainmentResponses[keyof GetContainmentResponses];
+
+export type PreviewContainmentData = {
+    body: PreviewContainment;
+    path?: never;
+    query?: never;
+    url: '/v1/containments:preview';
+};
+
+export type PreviewContainmentErrors = {
+    /**
+     * The request is not valid. A plain value would take a secret's place.
+     */
+    400: Problem;
+    /**
+     * The request carries no valid credential.
+     */
+    401: Problem;
+    /**
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     */
+    403: Problem;
+    /**
+     * The request's body is too large.
+     */
+    413: Problem;
+    /**
+     * Too many requests in a short time.
+     */
+    429: Problem;
+    /**
+     * Something failed inside.
+     */
+    500: Problem;
+    /**
+     * A part that is needed does not answer.
+     */
+    503: Problem;
+};
+
+export type PreviewContainmentError = PreviewContainmentErrors[keyof PreviewContainmentErrors];
+
+export type PreviewContainmentResponses = {
+    /**
+     * What there is to stop.
+     */
+    200: OpenWork;
+};
+
+export type PreviewContainmentResponse = PreviewContainmentResponses[keyof PreviewContainmentResponses];
+
 export type ListEnrolmentKeysData = {
     body?: never;
     path?: never;
@@ -6449,12 +6862,6 @@ export type CreateEnrolmentKeyResponse = CreateEnrolmentKeyResponses[keyof Creat
 
 export type RevokeEnrolmentKeyData = {
     body?: never;
-    headers?: {
-        /**
-         * The containment that the request is part of: its entries in the trail carry this id.
-         */
-        'Sealfleet-Containment'?: string;
-    };
     path: {
         enrolment_key_id: EnrolmentKeyId;
     };
@@ -7825,12 +8232,6 @@ export type ListRevocationsResponse = ListRevocationsResponses[keyof ListRevocat
 
 export type CreateRevocationsData = {
     body: Revoke;
-    headers?: {
-        /**
-         * The containment that the request is part of: its entries in the trail carry this id.
-         */
-        'Sealfleet-Containment'?: string;
-    };
     path?: never;
     query?: never;
     url: '/v1/revocations';
@@ -8143,7 +8544,7 @@ export type EnqueueRunData = {
     body: EnqueueRun;
     headers?: {
         /**
-         * For a day, the same key with the same request stands for one run.
+         * For a day, the same key with the same request stands for one run, or one containment.
          */
         'Idempotency-Key'?: string;
     };
@@ -8267,12 +8668,6 @@ export type GetRunResponse = GetRunResponses[keyof GetRunResponses];
 
 export type CancelRunData = {
     body?: never;
-    headers?: {
-        /**
-         * The containment that the request is part of: its entries in the trail carry this id.
-         */
-        'Sealfleet-Containment'?: string;
-    };
     path: {
         run_id: RunId;
     };
@@ -9047,12 +9442,6 @@ export type CreateTokenResponse = CreateTokenResponses[keyof CreateTokenResponse
 
 export type RevokeTokenData = {
     body?: never;
-    headers?: {
-        /**
-         * The containment that the request is part of: its entries in the trail carry this id.
-         */
-        'Sealfleet-Containment'?: string;
-    };
     path: {
         token_id: TokenId;
     };
@@ -9563,12 +9952,6 @@ export type ApproveWorkerResponse = ApproveWorkerResponses[keyof ApproveWorkerRe
 
 export type DrainWorkerData = {
     body?: never;
-    headers?: {
-        /**
-         * The containment that the request is part of: its entries in the trail carry this id.
-         */
-        'Sealfleet-Containment'?: string;
-    };
     path: {
         worker_id: WorkerId;
     };
@@ -9746,12 +10129,6 @@ export type ResumeWorkerResponse = ResumeWorkerResponses[keyof ResumeWorkerRespo
 
 export type RevokeWorkerData = {
     body?: never;
-    headers?: {
-        /**
-         * The containment that the request is part of: its entries in the trail carry this id.
-         */
-        'Sealfleet-Containment'?: string;
-    };
     path: {
         worker_id: WorkerId;
     };
@@ -10042,7 +10419,7 @@ export type RunWorkflowData = {
     body: RunWorkflow;
     headers?: {
         /**
-         * For a day, the same key with the same request stands for one run.
+         * For a day, the same key with the same request stands for one run, or one containment.
          */
         'Idempotency-Key'?: string;
     };

@@ -114,6 +114,10 @@ fn tags() -> Value {
             "revocations",
             "Revocations of keys, and the runs that they abort.",
         ),
+        (
+            "containments",
+            "Incidents in which everything of a project is stopped.",
+        ),
         ("runs", "Runs and their steps."),
         (
             "workflows",
@@ -147,6 +151,7 @@ fn tag(operation: &Operation) -> &'static str {
         "whoami" => "tokens",
         "queue-credentials" => "workers",
         "revocations:preview" | "fan-outs" => "revocations",
+        "containments:preview" => "containments",
         "heartbeats" | "output-credentials" | "step-inputs" | "starts" | "reports" => "claims",
         "sandbox" => "sandboxes",
         "identity-tokens" | "jwks.json" | "openid-configuration" => "identity",
@@ -375,19 +380,13 @@ fn header_parameter(header: Header) -> Value {
         Header::IdempotencyKey => json!({
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "For a day, the same key with the same request stands for one run.",
+            "description": "For a day, the same key with the same request stands for one run, or one containment.",
             "schema": {
                 "type": "string",
                 "minLength": 1,
                 "maxLength": sealfleet_domain::limits::IDEMPOTENCY_KEY_BYTES,
                 "pattern": "^[!-~]([ -~]*[!-~])?$",
             },
-        }),
-        Header::Containment => json!({
-            "name": "Sealfleet-Containment",
-            "in": "header",
-            "description": "The containment that the request is part of: its entries in the trail carry this id.",
-            "schema": { "type": "string", "pattern": "^con_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" },
         }),
     }
 }

@@ -4,6 +4,7 @@
 mod approval;
 mod cascade;
 mod claim;
+mod containment;
 mod enrolment_key;
 mod identity_token;
 mod page;
@@ -24,6 +25,7 @@ pub use claim::{
     OutputsKept, QueueMessage, ReportStep, SandboxEnd, SandboxHeartbeat, SandboxHeartbeatAnswer,
     SandboxLease, SandboxStep, StartStep, StepAnswer, StepDenials, WaitingStep,
 };
+pub use containment::{Contain, ContainmentState, ContainmentView, OpenWork, PreviewContainment};
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
 pub use identity_token::{AskIdentityToken, AskSandboxToken, Discovery, IdentityToken, Key, Keys};
 pub use page::Page;

@@ -239,6 +239,8 @@ actions! {
     Revoke "revoke keys";
     /// Read revocations, and preview one.
     ReadRevocations "read revocations";
+    /// Stop everything that the project does, and preview that.
+    Contain "contain the project";
     ReadWorkflows "read registered workflows";
     /// Register a version of a workflow, for somebody else to approve.
     RegisterWorkflow "register a workflow";
@@ -269,6 +271,7 @@ impl Action {
             self,
             Self::Cancel
                 | Self::DeleteProject
+                | Self::Contain
                 | Self::Revoke
                 | Self::RevokeToken
                 | Self::ManageEnrolmentKeys

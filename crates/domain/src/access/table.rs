@@ -5,7 +5,7 @@
 use super::{Action as A, Kind as K, Place as P};
 
 /// SHA-256 of the policies and their schema.
-pub const POLICIES: &str = "cc7942433cdcb75bebb5c36cf2a0902616b51e759665e03d51ab9501bc331ffd";
+pub const POLICIES: &str = "d9f94766b71fc3079c22ab4eae5b828501039529e2802526099cbda240039d86";
 
 /// The actions that a principal may do to a resource.
 #[rustfmt::skip]
@@ -77,6 +77,7 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
             A::ReadRuns,
             A::Revoke,
             A::ReadRevocations,
+            A::Contain,
             A::ReadWorkflows,
             A::RegisterWorkflow,
             A::RetireWorkflow,

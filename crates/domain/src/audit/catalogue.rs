@@ -69,6 +69,8 @@ impl Event {
             | Self::LimitsSet { .. }
             | Self::EgressCeilingSet { .. }
             | Self::EgressPolicyChanged { .. }
+            | Self::ProjectContained { .. }
+            | Self::ContainmentEnded { .. }
             | Self::TablesRestored { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -242,6 +244,8 @@ impl Event {
             | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
             | Self::EgressCeilingSet { .. }
+            | Self::ProjectContained { .. }
+            | Self::ContainmentEnded { .. }
             | Self::TablesRestored { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -389,6 +393,38 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"egress.ceiling_set","project":"healthcare","before":"open","ceiling":{"allow":[{"host":"api.anthropic.com"}]}}"#,
+    },
+    Row {
+        name: "project.contained",
+        when: "An admin has everything stopped that the project does, and could begin. All entries of what is stopped carry the containment's id, those of runs that a fan-out aborts as well.",
+        fields: &[
+            ("reason", "why, in the words of the actor"),
+            ("tokens", "whether API tokens are revoked, too"),
+        ],
+        example: r#"{"type":"project.contained","reason":"the laptop was stolen","tokens":true}"#,
+    },
+    Row {
+        name: "project.containment_ended",
+        when: "A containment ends: it found nothing more to stop, or it gave up because new work kept coming.",
+        fields: &[
+            (
+                "complete",
+                "whether its last round found nothing more to stop",
+            ),
+            ("rounds", "how often it looked for what came up meanwhile"),
+            ("keys", "how many keys of profiles it revoked hard"),
+            (
+                "workers",
+                "how many workers it revoked and Fargate pools it drained",
+            ),
+            ("enrolment_keys", "how many enrolment keys it revoked"),
+            ("tokens", "how many API tokens it revoked"),
+            (
+                "runs",
+                "how many runs it cancelled, or aborted because they held one of the keys",
+            ),
+        ],
+        example: r#"{"type":"project.containment_ended","complete":true,"rounds":2,"keys":3,"workers":2,"enrolment_keys":1,"tokens":4,"runs":17}"#,
     },
     Row {
         name: "tables.restored",

@@ -20,6 +20,7 @@ use crate::approval::{ApprovalId, Governance};
 use crate::artifact::Found;
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
+use crate::containment::Tally;
 use crate::egress::{Denial, Denials, Policy, Reached};
 use crate::fleet::{PoolSettings, Sandboxes};
 use crate::hash::ContentHash;
@@ -138,6 +139,22 @@ pub enum Event {
         before: Option<Policy>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ceiling: Option<Policy>,
+    },
+    /// An admin has everything of the project stopped. What follows from it carries the same
+    /// containment's id.
+    #[serde(rename = "project.contained")]
+    ProjectContained {
+        reason: Text,
+        /// Whether API tokens are revoked, too.
+        tokens: bool,
+    },
+    /// A containment ended.
+    #[serde(rename = "project.containment_ended")]
+    ContainmentEnded {
+        complete: bool,
+        rounds: u32,
+        #[serde(flatten)]
+        stopped: Tally,
     },
     /// An operator put tables of an earlier moment in the place of the ones in use. What the trail
     /// has between the two was undone, except for what was taken away: that was done again.

@@ -363,7 +363,7 @@ async fn lists_page_through_everything_once() {
     let mut listed = Vec::new();
     let mut before: Option<String> = None;
     let queued = RunFilter {
-        state: Some(RunState::Queued),
+        states: vec![RunState::Queued],
         ..RunFilter::default()
     };
     loop {

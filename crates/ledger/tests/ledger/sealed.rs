@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::cascade::Level;
+use sealfleet_domain::containment::{Containment, Ended, Position, Stage, Tally};
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::identity::{Identity, ProfileUse, SecretRef};
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::{Executor, Failure, Fresh, Handle, RunState, SecretsRead};
-use sealfleet_domain::{Owner, ProfileName, ProjectScope, RevocationId, RunId};
-use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, Start, StartedSandbox};
+use sealfleet_domain::{ContainmentId, Owner, ProfileName, ProjectScope, RevocationId, RunId};
+use sealfleet_ledger::{Claimed, Error, Idempotency, Ledger, NewClaim, Start, StartedSandbox};
 
 use crate::fixtures::{self, PACE, ledger, step};
 
@@ -344,4 +345,82 @@ async fn a_start_before_the_revocation_goes_on_and_is_not_started_twice() {
         .delete_profile(&owner(), &crm(), None, "token:a")
         .await;
     assert!(matches!(used, Err(Error::InUse)), "{used:?}");
+}
+
+/// A containment is begun once, moves only from where it was read, counts its parts once, and ends
+/// once.
+#[tokio::test]
+async fn a_containment_moves_from_where_it_was_read_and_ends_once() {
+    let ledger = ledger().await;
+    let new = || Containment {
+        containment_id: ContainmentId::new(ledger.ids(), ledger.now()),
+        reason: "an incident".to_owned(),
+        tokens: false,
+        actor: "token:a".to_owned(),
+        started_at: ledger.now(),
+        position: Position::begin(1),
+        ended: None,
+    };
+    let once = |request: &str| Idempotency {
+        key: "one".to_owned(),
+        request: request.to_owned(),
+    };
+    let (first, scope) = (new(), scope());
+    let begin = async |new: &Containment, request: &str| {
+        let once = once(request);
+        ledger.begin_containment(&scope, new, Some(&once)).await
+    };
+    assert_eq!(begin(&first, "a").await.unwrap(), first);
+    assert_eq!(begin(&new(), "a").await.unwrap(), first);
+    let other = begin(&new(), "b").await;
+    assert!(
+        matches!(other, Err(Error::IdempotencyMismatch)),
+        "{other:?}"
+    );
+
+    let id = first.containment_id;
+    let within = ledger.within(Some(id));
+    let keys = [revocation(&ledger, "A"), revocation(&ledger, "B")];
+    for _ in 0..2 {
+        let hard = keys
+            .clone()
+            .map(|row| sealfleet_domain::revocation::Revocation { hard: true, ..row });
+        within.revoke(&owner(), &hard, "token:a").await.unwrap();
+    }
+    let counted = ledger.contained_so_far(&scope, id).await.unwrap().stopped;
+    let keys = Tally {
+        keys: 2,
+        ..Tally::default()
+    };
+    assert_eq!(counted, keys);
+
+    let moved = Containment {
+        position: Position {
+            stage: Stage::Runs,
+            after: Some("x".to_owned()),
+            ..Position::begin(1)
+        },
+        ..first.clone()
+    };
+    let to = async |read: &Position| {
+        let due = ledger.now();
+        let moving = ledger.move_containment(&scope, read, moved.clone(), due);
+        moving.await.unwrap()
+    };
+    assert_eq!(to(&first.position).await, Some(moved.clone()));
+    assert_eq!(to(&first.position).await, None, "somebody else was faster");
+    assert_eq!(ledger.containment(&scope, id).await.unwrap(), moved);
+    let ended = Ended {
+        at: ledger.now(),
+        complete: true,
+        stopped: counted,
+    };
+    let end = async || {
+        let ending = ledger.end_containment(&scope, &moved.position, &moved, ended.clone());
+        ending.await.unwrap()
+    };
+    assert!(end().await.is_some());
+    assert_eq!(end().await, None, "it has ended");
+    let page = ledger.containments(&scope, None, 10).await.unwrap();
+    assert_eq!(page.items[0].ended, Some(ended));
 }

@@ -55,8 +55,10 @@ fn as_exported(entry: &AuditEntry, index: usize) -> Option<Value> {
         "actor": entry.actor,
         "event": entry.events.get(index)?,
     });
-    if let (Some(run_id), Some(exported)) = (entry.run_id, exported.as_object_mut()) {
-        exported.insert("run_id".to_owned(), json!(run_id));
-    }
+    let run = entry.run_id.map(|id| ("run_id", json!(id)));
+    let containment = entry.containment_id.map(|id| ("containment_id", json!(id)));
+    let parts = run.into_iter().chain(containment);
+    let parts = parts.map(|(name, id)| (name.to_owned(), id));
+    exported.as_object_mut()?.extend(parts);
     Some(exported)
 }

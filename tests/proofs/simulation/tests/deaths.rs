@@ -25,6 +25,7 @@ use sealfleet_api::http::Answer;
 use sealfleet_api::types::Claim;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::audit::Event;
+use sealfleet_domain::containment::Containment;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::AuditFilter;
@@ -299,6 +300,24 @@ impl Tale {
         }
     }
 
+    /// An admin contains the project.
+    async fn contain(&mut self) {
+        let body = json!({ "reason": "an incident", "tokens": true });
+        if let Some(Err(problem)) = self
+            .ask(&self.admin.clone(), "/v1/containments", &body)
+            .await
+        {
+            panic!("{problem}");
+        }
+    }
+
+    /// The containments of the project.
+    async fn containments(&self) -> Vec<Containment> {
+        let scope = ProjectScope::of_stored_row(PROJECT.parse().unwrap());
+        let page = self.handlers.ledger.containments(&scope, None, 10).await;
+        page.unwrap().items
+    }
+
     async fn sweep(&mut self) {
         self.tell(Invoke::Sweep).await;
     }
@@ -498,6 +517,48 @@ async fn a_hard_revocation_is_finished_wherever_a_handler_dies() {
         // A launch that died before the revocation finds it when it goes on. Without repeats, the
         // one request to revoke may be the call that died.
         &[RunState::Aborted, RunState::Failed, RunState::Succeeded],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_containment_is_driven_to_its_end_wherever_a_handler_dies() {
+    at_every_call(
+        async |tale| {
+            tale.enqueue("fargate").await;
+            tale.deliver().await;
+            tale.enqueue_as("two", "workers").await;
+            tale.contain().await;
+            let begun = tale.containments().await.len();
+            assert!(begun <= 1, "{begun} containments of one request");
+            if begun == 1 {
+                // A sweep may be the handler that dies.
+                for _ in 0..3 {
+                    tale.stage.lock().time += 60_000;
+                    tale.sweep().await;
+                }
+                let ended = tale.containments().await[0].ended.clone();
+                assert!(
+                    ended.is_some_and(|ended| ended.complete),
+                    "{:?}",
+                    tale.death
+                );
+                let is_begin = |event: &Event| matches!(event, Event::ProjectContained { .. });
+                let is_end = |event: &Event| matches!(event, Event::ContainmentEnded { .. });
+                let told = (tale.count(is_begin).await, tale.count(is_end).await);
+                assert_eq!(told, (1, 1));
+                let runs = tale.stage.lock().judge.runs().clone();
+                let mut ended = runs.values().map(|run| run.state());
+                assert!(ended.all(RunState::is_terminal));
+            }
+        },
+        // Without repeats, the one request to contain may be the call that died.
+        &[
+            RunState::Aborted,
+            RunState::Failed,
+            RunState::Succeeded,
+            RunState::Dead,
+        ],
     )
     .await;
 }

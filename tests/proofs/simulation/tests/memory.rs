@@ -200,7 +200,8 @@ fn query() -> impl Strategy<Value = Operation> {
         2 => prop_oneof![Just("a"), Just("a#"), Just("a#1"), Just("z")].prop_map(|text| Range::Prefix(text.to_owned())),
         2 => (sort_key(), sort_key()).prop_map(|(from, to)| Range::Between(from, to)),
     ];
-    let only = proptest::option::of(value().prop_map(|value| ("a", value)));
+    let only =
+        proptest::option::of(proptest::collection::vec(value(), 1..3).prop_map(|any| ("a", any)));
     (table(), partition(), range, any::<bool>(), 1_usize..6, only).prop_map(
         |(table, pk, range, backwards, limit, only)| {
             Operation::Query(

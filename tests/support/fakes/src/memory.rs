@@ -470,7 +470,7 @@ fn page<'a>(query: &Query, rows: impl Iterator<Item = (&'a String, &'a Arc<Item>
         if query
             .only
             .as_ref()
-            .is_none_or(|(name, value)| has(item, name, value))
+            .is_none_or(|(name, any)| any.iter().any(|value| has(item, name, value)))
         {
             found.items.push(item.as_ref().clone());
         }

@@ -8,17 +8,12 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.enrolment_key_view import EnrolmentKeyView
 from ...models.problem import Problem
-from ...types import UNSET, Response, Unset
+from ...types import Response
 
 
 def _get_kwargs(
     enrolment_key_id: str,
-    *,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    if not isinstance(sealfleet_containment, Unset):
-        headers["Sealfleet-Containment"] = sealfleet_containment
 
     _kwargs: dict[str, Any] = {
         "method": "delete",
@@ -27,7 +22,6 @@ def _get_kwargs(
         ),
     }
 
-    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -100,13 +94,11 @@ def sync_detailed(
     enrolment_key_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[EnrolmentKeyView | Problem]:
     """Revokes an enrolment key. Workers that it approved stay approved.
 
     Args:
         enrolment_key_id (str): An enrolment key's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -118,7 +110,6 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         enrolment_key_id=enrolment_key_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = client.get_httpx_client().request(
@@ -132,13 +123,11 @@ def sync(
     enrolment_key_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> EnrolmentKeyView | Problem | None:
     """Revokes an enrolment key. Workers that it approved stay approved.
 
     Args:
         enrolment_key_id (str): An enrolment key's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -151,7 +140,6 @@ def sync(
     return sync_detailed(
         enrolment_key_id=enrolment_key_id,
         client=client,
-        sealfleet_containment=sealfleet_containment,
     ).parsed
 
 
@@ -159,13 +147,11 @@ async def asyncio_detailed(
     enrolment_key_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[EnrolmentKeyView | Problem]:
     """Revokes an enrolment key. Workers that it approved stay approved.
 
     Args:
         enrolment_key_id (str): An enrolment key's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -177,7 +163,6 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         enrolment_key_id=enrolment_key_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -189,13 +174,11 @@ async def asyncio(
     enrolment_key_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> EnrolmentKeyView | Problem | None:
     """Revokes an enrolment key. Workers that it approved stay approved.
 
     Args:
         enrolment_key_id (str): An enrolment key's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -209,6 +192,5 @@ async def asyncio(
         await asyncio_detailed(
             enrolment_key_id=enrolment_key_id,
             client=client,
-            sealfleet_containment=sealfleet_containment,
         )
     ).parsed

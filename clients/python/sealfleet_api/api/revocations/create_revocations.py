@@ -8,17 +8,14 @@ from ...client import AuthenticatedClient, Client
 from ...models.problem import Problem
 from ...models.revocations_created import RevocationsCreated
 from ...models.revoke import Revoke
-from ...types import UNSET, Response, Unset
+from ...types import Response
 
 
 def _get_kwargs(
     *,
     body: Revoke,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
-    if not isinstance(sealfleet_containment, Unset):
-        headers["Sealfleet-Containment"] = sealfleet_containment
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -112,13 +109,11 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     body: Revoke,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | RevocationsCreated]:
     """Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a
     soft revocation of its key.
 
     Args:
-        sealfleet_containment (str | Unset):
         body (Revoke): The keys to revoke: all of them or none.
 
     Raises:
@@ -131,7 +126,6 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         body=body,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = client.get_httpx_client().request(
@@ -145,13 +139,11 @@ def sync(
     *,
     client: AuthenticatedClient,
     body: Revoke,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | RevocationsCreated | None:
     """Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a
     soft revocation of its key.
 
     Args:
-        sealfleet_containment (str | Unset):
         body (Revoke): The keys to revoke: all of them or none.
 
     Raises:
@@ -165,7 +157,6 @@ def sync(
     return sync_detailed(
         client=client,
         body=body,
-        sealfleet_containment=sealfleet_containment,
     ).parsed
 
 
@@ -173,13 +164,11 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     body: Revoke,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | RevocationsCreated]:
     """Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a
     soft revocation of its key.
 
     Args:
-        sealfleet_containment (str | Unset):
         body (Revoke): The keys to revoke: all of them or none.
 
     Raises:
@@ -192,7 +181,6 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         body=body,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -204,13 +192,11 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     body: Revoke,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | RevocationsCreated | None:
     """Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a
     soft revocation of its key.
 
     Args:
-        sealfleet_containment (str | Unset):
         body (Revoke): The keys to revoke: all of them or none.
 
     Raises:
@@ -225,6 +211,5 @@ async def asyncio(
         await asyncio_detailed(
             client=client,
             body=body,
-            sealfleet_containment=sealfleet_containment,
         )
     ).parsed

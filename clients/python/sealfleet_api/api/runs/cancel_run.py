@@ -8,17 +8,12 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.problem import Problem
 from ...models.run_view import RunView
-from ...types import UNSET, Response, Unset
+from ...types import Response
 
 
 def _get_kwargs(
     run_id: str,
-    *,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    if not isinstance(sealfleet_containment, Unset):
-        headers["Sealfleet-Containment"] = sealfleet_containment
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -27,7 +22,6 @@ def _get_kwargs(
         ),
     }
 
-    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -105,13 +99,11 @@ def sync_detailed(
     run_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | RunView]:
     """Aborts a run and stops its sandboxes. Idempotent.
 
     Args:
         run_id (str): A run's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -123,7 +115,6 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         run_id=run_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = client.get_httpx_client().request(
@@ -137,13 +128,11 @@ def sync(
     run_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | RunView | None:
     """Aborts a run and stops its sandboxes. Idempotent.
 
     Args:
         run_id (str): A run's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -156,7 +145,6 @@ def sync(
     return sync_detailed(
         run_id=run_id,
         client=client,
-        sealfleet_containment=sealfleet_containment,
     ).parsed
 
 
@@ -164,13 +152,11 @@ async def asyncio_detailed(
     run_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | RunView]:
     """Aborts a run and stops its sandboxes. Idempotent.
 
     Args:
         run_id (str): A run's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -182,7 +168,6 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         run_id=run_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -194,13 +179,11 @@ async def asyncio(
     run_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | RunView | None:
     """Aborts a run and stops its sandboxes. Idempotent.
 
     Args:
         run_id (str): A run's id.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -214,6 +197,5 @@ async def asyncio(
         await asyncio_detailed(
             run_id=run_id,
             client=client,
-            sealfleet_containment=sealfleet_containment,
         )
     ).parsed

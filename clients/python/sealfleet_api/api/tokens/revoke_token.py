@@ -15,11 +15,7 @@ def _get_kwargs(
     token_id: str,
     *,
     project: str | Unset = UNSET,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    if not isinstance(sealfleet_containment, Unset):
-        headers["Sealfleet-Containment"] = sealfleet_containment
 
     params: dict[str, Any] = {}
 
@@ -35,7 +31,6 @@ def _get_kwargs(
         "params": params,
     }
 
-    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -109,14 +104,12 @@ def sync_detailed(
     *,
     client: AuthenticatedClient,
     project: str | Unset = UNSET,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | TokenView]:
     """Revokes an API token. Idempotent.
 
     Args:
         token_id (str): An API token's id.
         project (str | Unset): The name of a project, which is a tenant. Never `system`.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -129,7 +122,6 @@ def sync_detailed(
     kwargs = _get_kwargs(
         token_id=token_id,
         project=project,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = client.get_httpx_client().request(
@@ -144,14 +136,12 @@ def sync(
     *,
     client: AuthenticatedClient,
     project: str | Unset = UNSET,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | TokenView | None:
     """Revokes an API token. Idempotent.
 
     Args:
         token_id (str): An API token's id.
         project (str | Unset): The name of a project, which is a tenant. Never `system`.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -165,7 +155,6 @@ def sync(
         token_id=token_id,
         client=client,
         project=project,
-        sealfleet_containment=sealfleet_containment,
     ).parsed
 
 
@@ -174,14 +163,12 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient,
     project: str | Unset = UNSET,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | TokenView]:
     """Revokes an API token. Idempotent.
 
     Args:
         token_id (str): An API token's id.
         project (str | Unset): The name of a project, which is a tenant. Never `system`.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -194,7 +181,6 @@ async def asyncio_detailed(
     kwargs = _get_kwargs(
         token_id=token_id,
         project=project,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -207,14 +193,12 @@ async def asyncio(
     *,
     client: AuthenticatedClient,
     project: str | Unset = UNSET,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | TokenView | None:
     """Revokes an API token. Idempotent.
 
     Args:
         token_id (str): An API token's id.
         project (str | Unset): The name of a project, which is a tenant. Never `system`.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -229,6 +213,5 @@ async def asyncio(
             token_id=token_id,
             client=client,
             project=project,
-            sealfleet_containment=sealfleet_containment,
         )
     ).parsed

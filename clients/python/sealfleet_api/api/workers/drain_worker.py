@@ -8,17 +8,12 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.problem import Problem
 from ...models.worker_view import WorkerView
-from ...types import UNSET, Response, Unset
+from ...types import Response
 
 
 def _get_kwargs(
     worker_id: str,
-    *,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    if not isinstance(sealfleet_containment, Unset):
-        headers["Sealfleet-Containment"] = sealfleet_containment
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -27,7 +22,6 @@ def _get_kwargs(
         ),
     }
 
-    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -105,14 +99,12 @@ def sync_detailed(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | WorkerView]:
     """Gives a worker, or a pool of Fargate, no new steps. It ends those that it holds. Idempotent.
 
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -124,7 +116,6 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         worker_id=worker_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = client.get_httpx_client().request(
@@ -138,14 +129,12 @@ def sync(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | WorkerView | None:
     """Gives a worker, or a pool of Fargate, no new steps. It ends those that it holds. Idempotent.
 
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -158,7 +147,6 @@ def sync(
     return sync_detailed(
         worker_id=worker_id,
         client=client,
-        sealfleet_containment=sealfleet_containment,
     ).parsed
 
 
@@ -166,14 +154,12 @@ async def asyncio_detailed(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | WorkerView]:
     """Gives a worker, or a pool of Fargate, no new steps. It ends those that it holds. Idempotent.
 
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -185,7 +171,6 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         worker_id=worker_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -197,14 +182,12 @@ async def asyncio(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | WorkerView | None:
     """Gives a worker, or a pool of Fargate, no new steps. It ends those that it holds. Idempotent.
 
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -218,6 +201,5 @@ async def asyncio(
         await asyncio_detailed(
             worker_id=worker_id,
             client=client,
-            sealfleet_containment=sealfleet_containment,
         )
     ).parsed

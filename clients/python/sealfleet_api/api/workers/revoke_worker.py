@@ -8,17 +8,12 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.problem import Problem
 from ...models.worker_view import WorkerView
-from ...types import UNSET, Response, Unset
+from ...types import Response
 
 
 def _get_kwargs(
     worker_id: str,
-    *,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    if not isinstance(sealfleet_containment, Unset):
-        headers["Sealfleet-Containment"] = sealfleet_containment
 
     _kwargs: dict[str, Any] = {
         "method": "post",
@@ -27,7 +22,6 @@ def _get_kwargs(
         ),
     }
 
-    _kwargs["headers"] = headers
     return _kwargs
 
 
@@ -105,7 +99,6 @@ def sync_detailed(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | WorkerView]:
     """Revokes a worker and puts the steps that it holds back in the queue. Idempotent. A pool of Fargate
     cannot be revoked; drain it.
@@ -113,7 +106,6 @@ def sync_detailed(
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -125,7 +117,6 @@ def sync_detailed(
 
     kwargs = _get_kwargs(
         worker_id=worker_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = client.get_httpx_client().request(
@@ -139,7 +130,6 @@ def sync(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | WorkerView | None:
     """Revokes a worker and puts the steps that it holds back in the queue. Idempotent. A pool of Fargate
     cannot be revoked; drain it.
@@ -147,7 +137,6 @@ def sync(
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -160,7 +149,6 @@ def sync(
     return sync_detailed(
         worker_id=worker_id,
         client=client,
-        sealfleet_containment=sealfleet_containment,
     ).parsed
 
 
@@ -168,7 +156,6 @@ async def asyncio_detailed(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Response[Problem | WorkerView]:
     """Revokes a worker and puts the steps that it holds back in the queue. Idempotent. A pool of Fargate
     cannot be revoked; drain it.
@@ -176,7 +163,6 @@ async def asyncio_detailed(
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -188,7 +174,6 @@ async def asyncio_detailed(
 
     kwargs = _get_kwargs(
         worker_id=worker_id,
-        sealfleet_containment=sealfleet_containment,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -200,7 +185,6 @@ async def asyncio(
     worker_id: str,
     *,
     client: AuthenticatedClient,
-    sealfleet_containment: str | Unset = UNSET,
 ) -> Problem | WorkerView | None:
     """Revokes a worker and puts the steps that it holds back in the queue. Idempotent. A pool of Fargate
     cannot be revoked; drain it.
@@ -208,7 +192,6 @@ async def asyncio(
     Args:
         worker_id (str): The id of a worker: a `sealfleet-worker` process, or a pool that launches
             its own sandboxes.
-        sealfleet_containment (str | Unset):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -222,6 +205,5 @@ async def asyncio(
         await asyncio_detailed(
             worker_id=worker_id,
             client=client,
-            sealfleet_containment=sealfleet_containment,
         )
     ).parsed
