@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sealfleet_api::operations;
 use sealfleet_client::types::{
-    ApprovalsOf, EnqueueRun, Heartbeat, PreviewRevocation, ProfileContent, ResolveCascade, Revoke,
-    RunWorkflow, SignedUrl,
+    ApprovalsOf, EnqueueRun, Heartbeat, PreviewContainment, PreviewRevocation, ProfileContent,
+    ResolveCascade, Revoke, RunWorkflow, SignedUrl,
 };
 use sealfleet_client::{
     AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, UsageQuery, all_pages,
@@ -396,6 +396,10 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.list_revocations(RevocationState::Lifted, page);
         client.get_revocation(of(&id("rev")));
         client.lift_revocation(of(&id("rev")));
+        client.create_containment(&least(json!({"reason": "r"})), Some("key"));
+        client.preview_containment(&PreviewContainment::default());
+        client.list_containments(page);
+        client.get_containment(of(&id("con")));
         client.get_fan_out(of(&id("fan")));
         client.enqueue_run(&self::run(), Some("key"));
         client.list_runs(Some(RunState::Queued), page);
