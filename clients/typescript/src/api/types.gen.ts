@@ -6550,7 +6550,7 @@ export type ListContainmentsErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6605,7 +6605,7 @@ export type CreateContainmentErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6660,7 +6660,7 @@ export type GetContainmentErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
@@ -6713,7 +6713,7 @@ export type PreviewContainmentErrors = {
      */
     401: Problem;
     /**
-     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
+     * The caller may not do this. The worker waits for approval. The worker drains. The worker was rejected. The worker was revoked. The step is held by another worker. The step's profiles do not name this audience. The project runs registered workflows only. Only who has logged in at an issuer may do this; a token does not tell who holds it. Nobody decides on a request of their own. The profile may not be used by this workflow. The enrolment key does not cover this registration. A secret that is asked for is revoked.
      */
     403: Problem;
     /**
