@@ -24,7 +24,7 @@ pub enum Stage {
     /// Keys of its profiles are revoked hard: nothing starts with them, and what holds one is
     /// aborted.
     Keys,
-    /// Workers are revoked, and Fargate pools drained: nobody claims anything.
+    /// Workers are revoked, and hosted pools drained: nobody claims anything.
     Workers,
     /// Enrolment keys are revoked: no worker registers.
     EnrolmentKeys,
@@ -61,7 +61,7 @@ impl Stage {
 pub struct Tally {
     /// Keys of profiles, revoked hard.
     pub keys: u64,
-    /// Workers, revoked, and Fargate pools, drained.
+    /// Workers, revoked, and hosted pools, drained.
     pub workers: u64,
     /// Enrolment keys, revoked.
     pub enrolment_keys: u64,

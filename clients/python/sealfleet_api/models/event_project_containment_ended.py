@@ -27,7 +27,7 @@ class EventProjectContainmentEnded:
         runs (int): Runs: cancelled, or aborted because they held one of the keys.
         tokens (int): API tokens, revoked. Only if that was asked for.
         type_ (Literal['project.containment_ended']):
-        workers (int): Workers, revoked, and Fargate pools, drained.
+        workers (int): Workers, revoked, and hosted pools, drained.
     """
 
     complete: bool

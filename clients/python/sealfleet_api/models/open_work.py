@@ -19,7 +19,7 @@ class OpenWork:
         more (bool): Whether there is more than was counted: a count looks through a bounded number of rows.
         runs (int): Runs: cancelled, or aborted because they held one of the keys.
         tokens (int): API tokens, revoked. Only if that was asked for.
-        workers (int): Workers, revoked, and Fargate pools, drained.
+        workers (int): Workers, revoked, and hosted pools, drained.
     """
 
     enrolment_keys: int

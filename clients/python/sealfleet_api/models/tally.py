@@ -18,7 +18,7 @@ class Tally:
         keys (int): Keys of profiles, revoked hard.
         runs (int): Runs: cancelled, or aborted because they held one of the keys.
         tokens (int): API tokens, revoked. Only if that was asked for.
-        workers (int): Workers, revoked, and Fargate pools, drained.
+        workers (int): Workers, revoked, and hosted pools, drained.
     """
 
     enrolment_keys: int

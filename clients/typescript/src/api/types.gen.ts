@@ -1983,7 +1983,7 @@ export type EventProjectContainmentEnded = {
     tokens: number;
     type: 'project.containment_ended';
     /**
-     * Workers, revoked, and Fargate pools, drained.
+     * Workers, revoked, and hosted pools, drained.
      */
     workers: number;
 };
@@ -3205,7 +3205,7 @@ export type OpenWork = {
      */
     tokens: number;
     /**
-     * Workers, revoked, and Fargate pools, drained.
+     * Workers, revoked, and hosted pools, drained.
      */
     workers: number;
 };
@@ -5245,7 +5245,7 @@ export type Tally = {
      */
     tokens: number;
     /**
-     * Workers, revoked, and Fargate pools, drained.
+     * Workers, revoked, and hosted pools, drained.
      */
     workers: number;
 };
