@@ -24,8 +24,11 @@ use aws_lambda_events::http::Method;
 use sealfleet_api::http::Answer;
 use sealfleet_api::types::Claim;
 use sealfleet_api::{Code, Problem};
+use sealfleet_domain::approval::{Approval, ApprovalState};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::containment::Containment;
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::AuditFilter;
@@ -59,6 +62,8 @@ struct Tale {
     handlers: Arc<Handlers>,
     director: Director,
     admin: String,
+    /// Another admin.
+    approver: String,
     worker: String,
     death: Option<Death>,
     repeats: bool,
@@ -87,6 +92,7 @@ impl Tale {
             stage,
             director,
             admin: project.admin.bearer.clone(),
+            approver: project.approver.bearer.clone(),
             worker: format!("Bearer {}", project.workers[0].credential),
             death,
             repeats,
@@ -183,9 +189,12 @@ impl Tale {
 
     /// The same, as another request.
     async fn enqueue_as(&mut self, workflow: &str, pool: &str) -> Option<RunId> {
+        self.enqueue_this(&run_of(workflow, pool)).await
+    }
+
+    async fn enqueue_this(&mut self, body: &Value) -> Option<RunId> {
         let before = self.stage.lock().judge.runs().len();
-        let body = run_of(workflow, pool);
-        if let Some(answer) = self.ask(&self.admin.clone(), "/v1/runs", &body).await {
+        if let Some(answer) = self.ask(&self.admin.clone(), "/v1/runs", body).await {
             return Some(field(&answer.expect("enqueued"), "run_id").parse().unwrap());
         }
         let world = self.stage.lock();
@@ -289,6 +298,21 @@ impl Tale {
         let path = format!("/v1/runs/{run_id}/cancel");
         if let Some(Err(problem)) = self.ask(&self.admin.clone(), &path, &json!({})).await {
             assert_eq!(problem.code, Code::Conflict, "{problem}");
+        }
+    }
+
+    /// Another admin looks at what waits, if it does, and approves it.
+    async fn approve(&mut self, approval: &str) {
+        let (approver, path) = (self.approver.clone(), format!("/v1/approvals/{approval}"));
+        let headers = [("authorization", approver.as_str())];
+        let look = Invoke::Http(request(Method::GET, &path, &headers, None).unwrap());
+        let Some(Outcome::Http(Ok(seen))) = self.call(look).await else {
+            return;
+        };
+        let yes = json!({ "decision": "approve", "review_token": seen.body["review_token"] });
+        let path = format!("{path}/decision");
+        if let Some(Err(problem)) = self.ask(&approver, &path, &yes).await {
+            panic!("{problem}");
         }
     }
 
@@ -413,7 +437,7 @@ fn field(answer: &Answer, name: &str) -> String {
 }
 
 fn post(who: &str, path: &str, body: &Value) -> Invoke {
-    let key = body.to_string();
+    let key = ContentHash::of(body.to_string().as_bytes()).to_string();
     let headers = [("authorization", who), ("idempotency-key", key.as_str())];
     Invoke::Http(request(Method::POST, path, &headers, Some(body)).unwrap())
 }
@@ -559,6 +583,72 @@ async fn a_containment_is_driven_to_its_end_wherever_a_handler_dies() {
             RunState::Succeeded,
             RunState::Dead,
         ],
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approved_step_runs_once_wherever_a_handler_dies() {
+    let story = async |tale: &mut Tale| {
+        let mut body = run_of("w", "fargate");
+        body["steps"][0]["approval"] = json!("required");
+        body["steps"][0]["ttl_seconds"] = json!(600);
+        if let Some(run_id) = tale.enqueue_this(&body).await {
+            tale.deliver().await;
+            assert_eq!(tale.tasks_launched(), 0);
+            tale.approve(&format!("step:{run_id}:a")).await;
+        }
+        tale.deliver().await;
+        tale.tasks_run().await;
+        tale.tasks_end(End::Exit(0), 1).await;
+    };
+    at_every_call_with(true, &story, &[RunState::Succeeded]).await;
+    // The one decision may be the call that died: then the request expires.
+    at_every_call_with(false, &story, &[RunState::Succeeded, RunState::Aborted]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_and_a_worker_are_approved_whole_wherever_a_handler_dies() {
+    at_every_call(
+        async |tale| {
+            let admin = tale.admin.clone();
+            let steps = json!([{ "id": "a", "pool": "workers", "mode": "sandboxed", "command": ["true"] }]);
+            let version = json!({ "name": "nightly", "definition": { "steps": steps } });
+            tale.ask(&admin, "/v1/workflows", &version).await;
+            tale.approve("workflow:nightly@1").await;
+            let worker = json!({ "project": PROJECT, "name": "new", "pool": "workers", "modes": ["sandboxed"], "max_concurrent": 1 });
+            let register = request(Method::POST, "/v1/workers/register", &[], Some(&worker)).unwrap();
+            let worker = match tale.call(Invoke::Http(register)).await {
+                Some(Outcome::Http(Ok(answer))) => Some(field(&answer, "worker_id")),
+                _ => None,
+            };
+            if let Some(id) = &worker {
+                tale.approve(&format!("worker:{id}")).await;
+            }
+            let ledger = &tale.handlers.ledger;
+            let scope = ProjectScope::of_stored_row(PROJECT.parse().unwrap());
+            let decided = ledger.approvals(&scope, true, None, 10).await.unwrap().items;
+            let approved = |id: &str| {
+                let of = |one: &Approval| one.approval.to_string() == id;
+                decided.iter().any(|one| of(one) && one.state == ApprovalState::Approved)
+            };
+            let workflow = ledger.workflow(&scope, &"nightly".parse().unwrap()).await;
+            let live = workflow.ok().and_then(|workflow| workflow.live);
+            assert_eq!(live == Some(1), approved("workflow:nightly@1"));
+            assert!(live == Some(1) || !tale.repeats, "{:?}", tale.death);
+            if let Some(id) = worker {
+                let row = ledger.worker(scope.project(), id.parse().unwrap()).await;
+                let is = row.unwrap().unwrap().status == WorkerStatus::Approved;
+                assert_eq!(is, approved(&format!("worker:{id}")));
+                assert!(is || !tale.repeats, "{:?}", tale.death);
+            }
+            // What nobody has decided on expires.
+            tale.stage.lock().time += 31 * 24 * 3600 * 1000;
+            for _ in 0..3 {
+                tale.sweep().await;
+            }
+        },
+        &[],
     )
     .await;
 }
