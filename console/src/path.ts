@@ -13,6 +13,8 @@ export interface Release {
   step: string;
   fence: number;
   at: string;
+  /** Who got it: a worker, or the sandbox of a task. */
+  to: string;
   secret: Schemas["SecretRef"];
 }
 
@@ -30,7 +32,7 @@ export function releases(entries: Entry[], key: string, profile: string): Releas
       if (event.type !== "secret.released" || entry.run_id === undefined) return [];
       const { step_id: step, fence } = event;
       const ours = event.secrets.filter((secret) => secret.name === key && (profile === "" || secret.from === profile));
-      return ours.map((secret) => ({ run: entry.run_id as string, step, fence, at: entry.at, secret }));
+      return ours.map((secret) => ({ run: entry.run_id as string, step, fence, at: entry.at, to: entry.actor, secret }));
     }),
   );
 }

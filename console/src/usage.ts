@@ -54,6 +54,13 @@ export function dollars(usd: number | undefined): string {
   return usd.toLocaleString("en", { style: "currency", currency: "USD", ...(small && { maximumSignificantDigits: 2 }) });
 }
 
+/** What it cost, as far as that is known: `?` for what is not. */
+export function cost(used: Sums): string {
+  const lacks = (used.unpriced ?? 0) + (used.untold ?? 0) > 0;
+  if (used.cost_usd === undefined) return lacks ? "?" : "–";
+  return lacks ? `${dollars(used.cost_usd)} + ?` : dollars(used.cost_usd);
+}
+
 /** What these sums lack or estimate, a sentence each. A bill must not hide it. */
 export function caveats(used: Sums): string[] {
   return [

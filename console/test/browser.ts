@@ -140,6 +140,8 @@ class Watched {
       await this.page.setViewportSize(size);
       const over = await this.page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
       assert(over <= 0, `${name} is ${over} px too wide at ${size.width} px`);
+      const above = await this.page.evaluate(() => document.querySelector("header")?.offsetHeight ?? 0);
+      assert(above <= 200, `${name}: the menu takes ${above} px at ${size.width} px`);
     }
   }
 
@@ -220,6 +222,7 @@ await check("the first view", async () => {
   const entered = Date.now();
   await admin.login();
   await admin.says(/Approved workers/);
+  await admin.says("Wait for a decision");
   console.error(`      login after ${shown} ms, the first view ${Date.now() - entered} ms after the page was asked for`);
   await admin.settled();
 });
@@ -362,6 +365,7 @@ await check("text from outside is text", async () => {
 await check("the path is that of the reference, to the end of the sandbox", async () => {
   await admin.visit("path?key=EHR_TOKEN&profile=ehr");
   await admin.page.getByRole("row", { name: new RegExp(hostile) }).getByRole("link", { name: "Path", exact: true }).click();
+  assert.match(await admin.page.getByLabel("Releases").getByRole("row", { name: new RegExp(hostile) }).innerText(), /worker:wrk_/);
   const text = await admin.page.getByLabel("The path as text").innerText();
   for (const line of [/^reference {2}builtin:\/\/ehr-token$/m, /^profile {4}ehr {2}\(version 2\)$/m, /^level {6}run$/m, new RegExp(`^run {8}${hostile} `, "m"), /^tool {7}records$/m, /^worker {5}wrk_/m, /^end {8}succeeded/m]) {
     assert.match(text, line);
@@ -498,6 +502,7 @@ await check("steps and workers wait in the same inbox, with what a yes would all
   };
   await open(/^step:run_.*:push$/);
   await admin.page.getByLabel("The step", { exact: true }).getByText("<b>push</b>").waitFor();
+  await admin.says("Keys of the run");
   await admin.accessible("approval of a step");
   await admin.fits("approval of a step");
   await admin.act("Approve", "main");

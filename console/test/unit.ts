@@ -11,7 +11,7 @@ import { denied, others, proposed } from "../src/rules";
 import { ago, bytes, duration, members, plain, plainText, shortened, took } from "../src/text";
 import { utc } from "../src/ui/filters";
 import { columns } from "../src/ui/graph";
-import { by, caveats, days, dollars, type Row, total } from "../src/usage";
+import { by, caveats, cost, days, dollars, type Row, total } from "../src/usage";
 import { read } from "../src/views/edit";
 import { added } from "../src/views/run";
 import { type RunFilters, search } from "../src/views/runs";
@@ -226,6 +226,11 @@ test("days, money and time are as people read them", () => {
   assert.deepEqual(days("2026-02-27", "2026-03-02"), ["2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"]);
   assert.deepEqual(days("2026-03-02", "2026-02-27"), []);
   assert.deepEqual(days("", "x"), []);
+  const used = (more: object): Parameters<typeof cost>[0] => ({ ...total([]), ...more });
+  assert.deepEqual(
+    [{}, { unpriced: 1 }, { cost_usd: 1 }, { cost_usd: 1, untold: 2 }].map((more) => cost(used(more))),
+    ["–", "?", "$1.00", "$1.00 + ?"],
+  );
   assert.deepEqual([dollars(0), dollars(0.0042), dollars(1204.5)], ["$0.00", "$0.0042", "$1,204.50"]);
   assert.deepEqual([duration(4200), duration(3_840_000)], ["4.2s", "1h 04m"]);
 });

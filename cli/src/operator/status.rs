@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use sealfleet_client::types::{ActivityView, RunSummary};
+use sealfleet_client::types::{ActivityView, ApprovalsOf, RunSummary};
 use sealfleet_client::{Client, RevocationState};
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::run::RunState;
@@ -44,6 +44,8 @@ struct Status {
     stuck: Vec<Stuck>,
     approved_workers: usize,
     pending_workers: Vec<WorkerId>,
+    /// Requests that somebody has to decide on, up to [`RUNS`].
+    approvals: usize,
     /// Fan-outs of hard revocations that are not finished.
     fan_outs: Vec<FanOutId>,
 }
@@ -98,7 +100,11 @@ async fn read(client: &Client) -> Result<Status, Failure> {
             .filter(move |worker| worker.registered.status == status)
             .map(|worker| worker.registered.worker_id)
     };
+    let approvals = first(RUNS, async |page| {
+        client.list_approvals(ApprovalsOf::Pending, page).await
+    });
     Ok(Status {
+        approvals: approvals.await?.items.len(),
         queued: queued.len(),
         running: running.len(),
         dead: dead.into_iter().map(|run| run.run_id).collect(),
@@ -246,9 +252,10 @@ impl Status {
             table.text()
         };
         format!(
-            "{wrong}\n{} queued, {} running, {} workers approved\n",
+            "{wrong}\n{} queued, {} running, {} wait for a decision, {} workers approved\n",
             many(self.queued),
             many(self.running),
+            many(self.approvals),
             self.approved_workers
         )
     }

@@ -252,12 +252,15 @@ fn status_says_what_is_wrong_and_what_to_do() {
         "diagnosis": "no worker has claimed it" }]);
     let worker = json!({ "worker_id": format!("wrk_{id}"), "name": "n", "pool": "p", "status": "pending",
         "modes": [], "max_concurrent": 1, "registered_at": "2026-01-31T08:00:00Z", "held": 0 });
+    let approval = json!({ "approval": format!("step:run_{id}:a"), "state": "pending", "request": "0".repeat(64),
+        "requested_by": "token:a", "requested_at": "2026-01-31T08:00:00Z", "approvers": 1 });
     let answers = vec![
         page(&[]),
         page(&[run("running")]),
         page(&[run("dead")]),
         (200, whole),
         page(&[worker]),
+        page(&[approval]),
         page(&[]),
     ];
     let status = |answers: Vec<(u16, Value)>, token: &str| {
@@ -274,11 +277,12 @@ fn status_says_what_is_wrong_and_what_to_do() {
         "no worker has claimed it",
         "worker approve",
         "1 running",
+        "1 wait for a decision",
     ] {
         assert!(out.contains(says), "{says}: {out}");
     }
     let nothing = || page(&[]);
-    let (_, out, _, _) = status((0..5).map(|_| nothing()).collect(), &token());
+    let (_, out, _, _) = status((0..6).map(|_| nothing()).collect(), &token());
     assert!(out.starts_with("nothing is wrong\n"), "{out}");
 
     // Operators are asked nothing of a project's, and see counts.

@@ -29,18 +29,21 @@ interface Health {
   queued: number;
   running: number;
   workers: number;
+  /** Requests that somebody else has to decide on. */
+  approvals: number;
   oldest: string | undefined;
 }
 
 async function ask(api: Api, now: number): Promise<Health> {
   const ofState = async (state: Schemas["RunState"]): Promise<Schemas["RunSummary"][]> =>
     (await all(RUNS, (cursor) => answered(api.GET("/v1/runs", { params: { query: { state, limit: RUNS, ...cursor } } })))).items;
-  const [queued, running, dead, workers, revocations] = await Promise.all([
+  const [queued, running, dead, workers, revocations, approvals] = await Promise.all([
     ofState("queued"),
     ofState("running"),
     ofState("dead"),
     all(1000, (cursor) => answered(api.GET("/v1/workers", { params: { query: { limit: 100, ...cursor } } }))),
     all(RUNS, (cursor) => answered(api.GET("/v1/revocations", { params: { query: { limit: 100, ...cursor } } }))),
+    all(RUNS, (cursor) => answered(api.GET("/v1/approvals", { params: { query: { limit: 100, ...cursor } } }))),
   ]);
   const waiting = [...queued, ...running]
     .filter((run) => now - Date.parse(run.created_at) >= PATIENCE)
@@ -69,7 +72,7 @@ async function ask(api: Api, now: number): Promise<Health> {
     ),
   ];
   const oldest = queued.map((run) => run.created_at).sort()[0];
-  return { wrong, queued: queued.length, running: running.length, workers: workers.items.filter((worker) => worker.status === "approved").length, oldest };
+  return { wrong, queued: queued.length, running: running.length, workers: workers.items.filter((worker) => worker.status === "approved").length, approvals: approvals.items.length, oldest };
 }
 
 export function Health(): JSX.Element {
@@ -94,6 +97,7 @@ function OfProject(): JSX.Element {
               ["Queued", <Link path={["runs"]} query={{ state: "queued" }}>{count(view.queued)}</Link>],
               ["Oldest of them", view.oldest && <When time={view.oldest} />],
               ["Running", <Link path={["runs"]} query={{ state: "running" }}>{count(view.running)}</Link>],
+              ["Wait for a decision", <Link path={["inbox"]}>{count(view.approvals)}</Link>],
               ["Approved workers", <Link path={["fleet"]}>{view.workers}</Link>],
             ]}
           />

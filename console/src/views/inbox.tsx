@@ -6,9 +6,10 @@ import { answered, type Schemas } from "../api";
 import { useLoad } from "../session";
 import { members } from "../text";
 import { Act } from "../ui/action";
-import { Asked, Badge, Code, Facts, Link, Part, View, When } from "../ui/basics";
+import { Asked, Badge, Code, Facts, Labels, Link, Part, View, When } from "../ui/basics";
 import { Filters } from "../ui/filters";
 import { Pages, Table } from "../ui/table";
+import { Profiles } from "./run";
 import { Definition } from "./workflows";
 
 type Approval = Schemas["Approval"];
@@ -128,6 +129,13 @@ function Step({ of: run, step }: { of: Schemas["RunView"]; step: object }): JSX.
       <p>
         A yes puts this step of run <Link path={["runs", run.run_id]}>{run.run_id}</Link> ({run.workflow}) in its queue.
       </p>
+      <Facts
+        of={[
+          ["Profiles", run.profiles && <Profiles of={run.profiles} />],
+          ["Keys of the run", run.secrets?.map((secret) => `${secret.name} of ${secret.from}`).join(", ") || "none"],
+          ["Labels", run.labels && <Labels of={run.labels} />],
+        ]}
+      />
       <pre class="output" tabIndex={0} aria-label="The step">
         {JSON.stringify(step, null, 2)}
       </pre>

@@ -46,6 +46,7 @@ export function Path({ query }: { query: URLSearchParams }): JSX.Element {
               { name: "Released", of: (release) => release.at },
               { name: "Run", of: (release) => <Link path={["runs", release.run]}><Code>{release.run}</Code></Link> },
               { name: "Step", of: (release) => release.step },
+              { name: "To", of: (release) => <Code>{release.to}</Code> },
               { name: "Fence", of: (release) => release.fence },
               { name: "Profile", of: (release) => release.secret.from },
               { name: "Version", of: (release) => <Code>{release.secret.version ?? "–"}</Code> },

@@ -18,7 +18,7 @@ export function Revocations({ query }: { query: URLSearchParams }): JSX.Element 
   const state = query.get("state") === "lifted" ? "lifted" : "active";
   return (
     <View title="Revocations" aside={<Link path={["sealed"]}>All profiles</Link>}>
-      <Filters path={["revocations"]} query={query} of={[{ name: "state", label: "State", choices: ["active", "lifted"] }]} />
+      <Filters path={["revocations"]} query={new URLSearchParams({ state })} of={[{ name: "state", label: "State", choices: ["active", "lifted"], required: true }]} />
       <Pages<Revocation>
         name={`revocations ${state}`}
         label="Revocations"

@@ -126,7 +126,7 @@ export function ProfileLink({ of: name }: { of: string }): JSX.Element {
   return name.startsWith("system/") ? <>{name}</> : <Link path={["sealed", name]}>{name}</Link>;
 }
 
-function Profiles({ of: uses }: { of: Schemas["ProfileUse"][] }): JSX.Element {
+export function Profiles({ of: uses }: { of: Schemas["ProfileUse"][] }): JSX.Element {
   return (
     <ul class="labels">
       {uses.map((use) => (

@@ -9,7 +9,7 @@ import { Facts, Link, Part, Trouble, View } from "../ui/basics";
 import { Bars } from "../ui/bars";
 import { Filters } from "../ui/filters";
 import { Table } from "../ui/table";
-import { by, caveats, day, days, dollars, type Row, total } from "../usage";
+import { by, caveats, cost, day, days, dollars, type Row, total } from "../usage";
 
 /** Rows that are read at most: more are no table for people. */
 const ROWS = 2000;
@@ -65,7 +65,7 @@ export function Usage({ query }: { query: URLSearchParams }): JSX.Element {
       <Trouble error={byDay.error ?? grouped.error} />
       <Facts
         of={[
-          ["Cost", sum ? dollars(sum.cost_usd) : "…"],
+          ["Cost", sum ? cost(sum) : "…"],
           ["of it for tokens", sum ? dollars(sum.tokens_usd) : "…"],
           ["of it for hosted sandboxes", sum ? dollars(sum.sandboxes_usd) : "…"],
           ["Attempts at steps", sum ? sum.attempts.toLocaleString("en") : "…"],
@@ -92,7 +92,7 @@ export function Usage({ query }: { query: URLSearchParams }): JSX.Element {
           empty={emptiness(grouped, "Nothing was used in these days.")}
           columns={[
             { name: group, of: (row) => <Name of={row.name} group={group} from={from} to={to} /> },
-            { name: "Cost", of: (row) => dollars(row.used.cost_usd) },
+            { name: "Cost", of: (row) => cost(row.used) },
             { name: "Attempts", of: (row) => row.used.attempts.toLocaleString("en") },
             { name: "Time", of: (row) => duration(row.used.wall_ms) },
             { name: "Tokens in", of: (row) => row.used.tokens.input_tokens.toLocaleString("en") },

@@ -12,9 +12,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use tokio::{
-    net::TcpStream,
     process::Command,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -28,6 +27,8 @@ use crate::{
 const LOCK_FILE: &str = include_str!("../../../images/agents/package-lock.json");
 const FETCH: &str = include_str!("../../../scripts/lib/npm_packages.py");
 const MODEL: &str = "model";
+/// How long the emulated queue hands messages to a poll whose caller is gone.
+const LAST_POLL: Duration = Duration::from_secs(20);
 const READY_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -58,7 +59,11 @@ pub async fn have_agent(
     }
     let address = start_model(&stack, model, port).await?;
     let network_of_host = ["--network", "host", "--memory", "1024"];
-    start_worker(&stack, programs, &network_of_host).await?;
+    let replaced = Instant::now();
+    if start_worker(&stack, programs, &network_of_host).await? {
+        eprintln!("waiting until the replaced worker's last poll of its queue is over (20 s)");
+        sleep_until(replaced + LAST_POLL).await;
+    }
     Ok(address)
 }
 
@@ -112,12 +117,15 @@ async fn start_model(stack: &Stack, program: &Path, port: u16) -> Result<String,
     fs::write(&script, SCRIPT).map_err(Error::file(&script))?;
     let mut command = StdCommand::new(program);
     command.args(["--port", &port.to_string(), "--script"]);
+    let address = format!("http://127.0.0.1:{port}");
     let (mut child, log) = start(stack, MODEL, command.arg(&script))?;
     let deadline = Instant::now() + READY_LIMIT;
     loop {
         let ended = child.try_wait().is_ok_and(|status| status.is_some());
-        if !ended && TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return Ok(format!("http://127.0.0.1:{port}"));
+        // Another program may have the port: the stand-in says so itself when it has it.
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        if !ended && said.lines().any(|line| line == address) {
+            return Ok(address);
         }
         if ended || Instant::now() >= deadline {
             let tail = tail(&fs::read_to_string(&log).unwrap_or_default());

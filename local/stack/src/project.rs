@@ -158,7 +158,7 @@ pub async fn onboard(stack: &Stack, project: &str, programs: &Programs) -> Resul
         "--credential-file",
         &credential
     ]))?;
-    start_worker(stack, programs, &[]).await
+    start_worker(stack, programs, &[]).await.map(drop)
 }
 
 /// Refuses the name of a context that is not a local stack's: its token may be nowhere else.
@@ -194,18 +194,20 @@ fn run(command: &mut Command) -> Result<(), Error> {
     })
 }
 
-/// Starts the project's worker, with these further options of `run`. One that runs ends first.
+/// Starts the project's worker, with these further options of `run`. Answers whether it replaced one,
+/// which ends first.
 pub(crate) async fn start_worker(
     stack: &Stack,
     programs: &Programs,
     options: &[&str],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let at = |name: &str| stack.directory.join(DIRECTORY).join(name);
     if !at(CREDENTIAL).exists() {
         return Err(Error::NoProject);
     }
     let processes = Processes::load(&stack.directory)?;
-    if let Some(process) = processes.and_then(|all| all.started.get(WORKER).copied()) {
+    let replaced = processes.and_then(|all| all.started.get(WORKER).copied());
+    if let Some(process) = replaced {
         process.end().await;
     }
     let mut worker = Command::new(&programs.worker);
@@ -226,7 +228,8 @@ pub(crate) async fn start_worker(
         "--builtin-key-file",
         &at(STORE_KEY)
     ]);
-    start(stack, WORKER, worker.args(options)).map(drop)
+    start(stack, WORKER, worker.args(options))?;
+    Ok(replaced.is_some())
 }
 
 /// Starts a process of the stack, which `down` ends. Answers it, and where its log is.
