@@ -194,8 +194,8 @@ fn run(command: &mut Command) -> Result<(), Error> {
     })
 }
 
-/// Starts the project's worker, with these further options of `run`. Answers whether it replaced one,
-/// which ends first.
+/// Starts the project's worker, with these further options of `run`. Answers whether it replaced
+/// one, which ends first.
 pub(crate) async fn start_worker(
     stack: &Stack,
     programs: &Programs,
