@@ -21,8 +21,8 @@ use sealfleet_domain::run::Run;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::{Ledger, expiry};
+use crate::pages::Page;
 use crate::rows::{attribute, from_item, n, text, to_item, unwritten};
-use crate::runs::Page;
 use crate::store::{Condition, Item, Table, Test, Write, WriteError};
 
 /// How often a decision is tried that others get ahead of.
@@ -179,7 +179,8 @@ impl Ledger {
             writes.extend(more);
             events.extend(happened);
         }
-        self.write_once(scope, writes, events, actor, attempt).await
+        self.write_audited(scope, writes, events, actor, attempt)
+            .await
     }
 
     /// The writes that end an approval whose request is taken back, and what the trail tells of it.

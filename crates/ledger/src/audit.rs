@@ -252,6 +252,29 @@ impl Ledger {
             .map_err(unwritten)
     }
 
+    /// Makes the writes of a project with their entry in its trail. `false` if others were faster:
+    /// then it has waited, as long as befits this attempt.
+    pub(crate) async fn write_audited(
+        &self,
+        scope: &ProjectScope,
+        mut writes: Vec<Write>,
+        events: Vec<Event>,
+        actor: &str,
+        attempt: u32,
+    ) -> Result<bool, Error> {
+        let trail = scope.project().as_str();
+        let entry = self.audit_write(trail, actor, None, events, self.now());
+        writes.push(entry.map_err(unwritten)?);
+        match self.store.write(writes).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Condition(_) | WriteError::Busy) => {
+                self.back_off(attempt).await;
+                Ok(false)
+            }
+            Err(error) => Err(unwritten(error)),
+        }
+    }
+
     /// The writes of one event in a project's trail and in the operators', beside the change that
     /// it tells of.
     pub(crate) fn audit_writes_of_operators(

@@ -16,16 +16,18 @@ use sealfleet_domain::containment::{Containment, Ended, Position, Stage, Tally};
 use sealfleet_domain::{ContainmentId, FanOutId, ProjectScope, RunId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
-use crate::enqueue::Idempotency;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::{Ledger, expiry};
-use crate::rows::{attribute, from_item, n, number, row, text, to_item, unwritten};
-use crate::runs::Page;
-use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
+use crate::once::Idempotency;
+use crate::pages::Page;
+use crate::rows::{attribute, from_item, n, to_item, unwritten};
+use crate::store::{Condition, Consistency, Item, Range, Table, Write, WriteError};
 
 /// The attribute that marks a containment that has not ended.
 const OPEN: &str = "open";
+/// The attribute of an idempotency row that names a containment.
+const MADE: &str = "containment";
 /// Rows that are counted at once.
 const COUNTED: usize = 1000;
 
@@ -104,20 +106,12 @@ impl Ledger {
             self.project_audit_write(scope, &containment.actor, event, now)?,
         ];
         if let Some(once) = once {
-            let now = now.epoch_seconds();
-            let id = containment.containment_id.to_string();
-            let attributes = [
-                ("request", AttributeValue::S(once.request.clone())),
-                ("containment", AttributeValue::S(id)),
-                (
-                    "expires_at",
-                    n(now.saturating_add(limits::IDEMPOTENCY_SECONDS)),
-                ),
-            ];
+            let made = (MADE, containment.containment_id.to_string());
+            let (item, only_if) = once.row(keys::contained_once(scope, &once.key), made, now);
             writes.push(Write::Put {
                 table: Table::Ledger,
-                item: row(keys::contained_once(scope, &once.key), attributes),
-                only_if: Condition::AbsentOrBelow("expires_at", now),
+                item,
+                only_if,
             });
         }
         Ok(writes)
@@ -129,18 +123,12 @@ impl Ledger {
         once: Option<&Idempotency>,
     ) -> Result<Option<Containment>, Error> {
         let Some(once) = once else { return Ok(None) };
-        let Some(item) = self.row(&keys::contained_once(scope, &once.key)).await? else {
-            return Ok(None);
-        };
-        if number(&item, "expires_at").is_none_or(|at| at < self.now().epoch_seconds()) {
-            return Ok(None);
+        let key = keys::contained_once(scope, &once.key);
+        let made = self.made_before(&key, once, MADE, Consistency::Strong);
+        match made.await? {
+            Some(id) => self.containment(scope, id).await.map(Some),
+            None => Ok(None),
         }
-        if text(&item, "request") != Some(&once.request) {
-            return Err(Error::IdempotencyMismatch);
-        }
-        let id = text(&item, "containment").and_then(|text| text.parse().ok());
-        let id = id.ok_or_else(|| Error::Unreadable("a key without its containment".to_owned()))?;
-        self.containment(scope, id).await.map(Some)
     }
 
     /// Reads a containment.
@@ -166,21 +154,8 @@ impl Ledger {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Page<Containment>, Error> {
-        let query = Query {
-            table: Table::Ledger,
-            pk: keys::containments(scope),
-            range: Range::All,
-            backwards: true,
-            limit,
-            consistent: true,
-            only: None,
-        };
-        let rows = self.store.query(&query, before).await?;
-        let items = rows.items.into_iter().map(from_item);
-        Ok(Page {
-            items: items.collect::<Result<_, _>>()?,
-            more_after: rows.more_after,
-        })
+        self.newest(keys::containments(scope), Range::All, before, limit)
+            .await
     }
 
     /// Stores where a containment has come, and that `sweep` need not look at it before `due`.

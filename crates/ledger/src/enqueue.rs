@@ -1,11 +1,8 @@
 //! Enqueue: names the run in the idempotency row, then writes the run with its audit entry.
 //!
-//! The idempotency row is written only if it is absent or expired. (Time to live deletes rows late,
-//! so the condition compares the time.) If two requests with the same key race, one writes the row,
-//! and the other stores the run that it names, or finds it.
+//! If two requests with the same key race, one writes the idempotency row, and the other stores the
+//! run that it names, or finds it.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use sealfleet_domain::limits;
 use sealfleet_domain::run::{Change, Run};
 use sealfleet_domain::{EventId, ProjectScope, RunId};
 
@@ -15,17 +12,13 @@ use crate::error::Error;
 use crate::identities::Hashes;
 use crate::keys;
 use crate::ledger::{Ledger, expiry};
-use crate::rows::{n, number, row, text, unwritten};
+use crate::once::Idempotency;
+use crate::rows::unwritten;
 use crate::run_rows::{PLAN_BYTES, new_row, plan_of};
-use crate::store::{Condition, Consistency, Item, Table, Write};
+use crate::store::{Condition, Consistency, Table, Write};
 
-/// An idempotency key and a hash of the request that it stands for.
-#[derive(Clone, Debug)]
-pub struct Idempotency {
-    pub key: String,
-    /// SHA-256 of the request, in hex.
-    pub request: String,
-}
+/// The attribute of an idempotency row that names a run.
+const MADE: &str = "run";
 
 /// What an idempotency key stands for.
 #[derive(Clone, Debug)]
@@ -65,19 +58,10 @@ impl Ledger {
         consistency: Consistency,
     ) -> Result<Before, Error> {
         let key = keys::idempotency(scope, &idempotency.key);
-        let Some(item) = self.row_as(&key, consistency).await? else {
+        let made = self.made_before(&key, idempotency, MADE, consistency);
+        let Some(run_id) = made.await? else {
             return Ok(Before::Nothing);
         };
-        let expires_at = number(&item, "expires_at");
-        if expires_at.is_none_or(|at| at < self.now().epoch_seconds()) {
-            return Ok(Before::Nothing);
-        }
-        if text(&item, "request") != Some(&idempotency.request) {
-            return Err(Error::IdempotencyMismatch);
-        }
-        let run_id: RunId = text(&item, "run")
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| Error::Unreadable("an idempotency row without a run".to_owned()))?;
         match self.stored_run(scope, run_id).await {
             Ok(stored) => Ok(Before::Stored(Box::new(stored.run))),
             Err(Error::NotFound) => Ok(Before::Begun(run_id)),
@@ -149,10 +133,8 @@ impl Ledger {
         run_id: RunId,
     ) -> Result<Before, Error> {
         for attempt in 0..5 {
-            let now = self.now().epoch_seconds();
-            let expires_at = now.saturating_add(limits::IDEMPOTENCY_SECONDS);
-            let item = idempotency_item(scope, idempotency, run_id, expires_at);
-            let only_if = Condition::AbsentOrBelow("expires_at", now);
+            let key = keys::idempotency(scope, &idempotency.key);
+            let (item, only_if) = idempotency.row(key, (MADE, run_id.to_string()), self.now());
             if self.put_if(item, only_if).await? {
                 return Ok(Before::Nothing);
             }
@@ -163,18 +145,4 @@ impl Ledger {
         }
         Err(Error::Contended)
     }
-}
-
-fn idempotency_item(
-    scope: &ProjectScope,
-    idempotency: &Idempotency,
-    run_id: RunId,
-    expires_at: i64,
-) -> Item {
-    let attributes = [
-        ("request", AttributeValue::S(idempotency.request.clone())),
-        ("run", AttributeValue::S(run_id.to_string())),
-        ("expires_at", n(expires_at)),
-    ];
-    row(keys::idempotency(scope, &idempotency.key), attributes)
 }

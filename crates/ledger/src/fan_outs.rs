@@ -34,8 +34,8 @@ use crate::error::Error;
 use crate::keys;
 use crate::leases;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{from_item, to_item, unwritten};
-use crate::runs::Page;
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
 use crate::transition::{Attempt, StoredRun, TRIES, Transitioned};
 

@@ -15,8 +15,8 @@ use crate::approvals::requested;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{from_item, n, to_item, unwritten};
-use crate::runs::Page;
 use crate::store::{Condition, Consistency, Item, Table, Test, Write, WriteError};
 
 /// Workers that are looked at for one that can run a step.

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{from_item, to_item, unwritten};
-use crate::runs::Page;
-use crate::store::{Condition, Query, Range, Table, Write, WriteError};
+use crate::store::{Condition, Range, Table, Write, WriteError};
 
 /// A version of a profile, from its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,25 +327,9 @@ impl Ledger {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Page<ProfileVersion>, Error> {
-        let query = Query {
-            table: Table::Ledger,
-            pk: keys::profile_versions(owner),
-            range: Range::Prefix(keys::versions_of(name)),
-            backwards: true,
-            limit,
-            consistent: true,
-            only: None,
-        };
-        let rows = self.store.query(&query, before).await?;
-        let items = rows
-            .items
-            .into_iter()
-            .map(from_item)
-            .collect::<Result<_, _>>()?;
-        Ok(Page {
-            items,
-            more_after: rows.more_after,
-        })
+        let range = Range::Prefix(keys::versions_of(name));
+        self.newest(keys::profile_versions(owner), range, before, limit)
+            .await
     }
 
     /// The newest address of a profile's key: the current one, or the last one that it declared.

@@ -14,8 +14,8 @@ use crate::due::Due;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{attribute, from_item, n, to_item, unwritten};
-use crate::runs::Page;
 use crate::store::{Condition, Table, Write, WriteError};
 
 /// How often a change is tried that others get ahead of.

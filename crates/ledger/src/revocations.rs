@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::fan_outs::fan_out_item;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{from_item, to_item, unwritten};
-use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
 
 /// The revocations that are in force after a request.

@@ -10,6 +10,7 @@ use crate::entries;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::number;
 use crate::store::{Query, Range, Table};
 
@@ -66,14 +67,6 @@ impl RunFilter {
             && label.is_none_or(|(key, value)| run.labels.has(key, value))
             && self.profile.as_ref().is_none_or(has_profile)
     }
-}
-
-/// A page of rows.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// The value of `after` for the next page, if there may be one.
-    pub more_after: Option<String>,
 }
 
 impl Ledger {

@@ -10,9 +10,9 @@ use sealfleet_domain::{ProjectScope, Timestamp, TokenId};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{from_item, to_item, unwritten};
-use crate::runs::Page;
-use crate::store::{Condition, Query, Range, Table, Write};
+use crate::store::{Condition, Table, Write};
 
 impl Ledger {
     /// Reads the stored row of a token.
@@ -120,34 +120,6 @@ impl Ledger {
         limit: usize,
     ) -> Result<Page<Token>, Error> {
         self.page(keys::tokens(home), after, limit).await
-    }
-
-    /// A page of the rows of one kind in one partition.
-    pub(crate) async fn page<T: serde::de::DeserializeOwned>(
-        &self,
-        pk: String,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<T>, Error> {
-        let query = Query {
-            table: Table::Ledger,
-            pk,
-            range: Range::All,
-            backwards: false,
-            limit,
-            consistent: true,
-            only: None,
-        };
-        let rows = self.store.query(&query, after).await?;
-        let items = rows
-            .items
-            .into_iter()
-            .map(from_item)
-            .collect::<Result<Vec<T>, Error>>()?;
-        Ok(Page {
-            items,
-            more_after: rows.more_after,
-        })
     }
 }
 

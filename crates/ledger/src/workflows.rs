@@ -13,9 +13,9 @@ use crate::approvals::requested;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::pages::Page;
 use crate::rows::{attribute, from_item, n, to_item, unwritten};
-use crate::runs::Page;
-use crate::store::{Condition, Consistency, Query, Range, Table, Write, WriteError};
+use crate::store::{Condition, Consistency, Range, Table, Write};
 
 /// How often a change is tried that others get ahead of.
 const ATTEMPTS: u32 = 5;
@@ -96,21 +96,9 @@ impl Ledger {
         before: Option<&str>,
         limit: usize,
     ) -> Result<Page<WorkflowVersion>, Error> {
-        let query = Query {
-            table: Table::Ledger,
-            pk: keys::workflow_versions(scope),
-            range: Range::Prefix(keys::versions_of_workflow(name)),
-            backwards: true,
-            limit,
-            consistent: true,
-            only: None,
-        };
-        let rows = self.store.query(&query, before).await?;
-        let items = rows.items.into_iter().map(from_item);
-        Ok(Page {
-            items: items.collect::<Result<_, _>>()?,
-            more_after: rows.more_after,
-        })
+        let range = Range::Prefix(keys::versions_of_workflow(name));
+        self.newest(keys::workflow_versions(scope), range, before, limit)
+            .await
     }
 
     /// Stores a version that waits for approval. One that waits already is cancelled.
@@ -182,7 +170,7 @@ impl Ledger {
                 events.extend(happened);
             }
             if self
-                .write_once(scope, writes, events, &asker.actor, attempt)
+                .write_audited(scope, writes, events, &asker.actor, attempt)
                 .await?
             {
                 return Ok(Registered::New(version));
@@ -225,7 +213,7 @@ impl Ledger {
                 events.extend(happened);
             }
             if self
-                .write_once(scope, writes, events, actor, attempt)
+                .write_audited(scope, writes, events, actor, attempt)
                 .await?
             {
                 return Ok(retired);
@@ -306,28 +294,6 @@ impl Ledger {
             ..read.clone()
         };
         put_version(scope, Some(&read), &moved)
-    }
-
-    /// Makes the writes with their entry. `false` if others were faster.
-    pub(crate) async fn write_once(
-        &self,
-        scope: &ProjectScope,
-        mut writes: Vec<Write>,
-        events: Vec<Event>,
-        actor: &str,
-        attempt: u32,
-    ) -> Result<bool, Error> {
-        let trail = scope.project().as_str();
-        let entry = self.audit_write(trail, actor, None, events, self.now());
-        writes.push(entry.map_err(unwritten)?);
-        match self.store.write(writes).await {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_) | WriteError::Busy) => {
-                self.back_off(attempt).await;
-                Ok(false)
-            }
-            Err(error) => Err(unwritten(error)),
-        }
     }
 }
 
