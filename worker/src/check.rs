@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sealfleet_channel::{
-    Channel as _, CheckOrder, Checked, Descriptors, MAX_DESCRIPTORS, ReadableName, Refusal,
-    SecretRequest, ToHost, ToInit,
+    Channel as _, CheckOrder, Checked, Descriptors, MAX_DESCRIPTORS, ReadableName, Refusal, ToHost,
+    ToInit,
 };
 use sealfleet_domain::capability::{SCHEMES, Scheme};
 use sealfleet_domain::delivery::Delivery;
@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::backends::{self, SandboxNetwork};
 use crate::doctor::{Finding, Verdict};
+use crate::executor::sandboxed::request;
 use crate::identity::{Identity, IdentityArguments};
 
 /// How long one backend may take.
@@ -278,16 +279,6 @@ impl Trial<'_> {
 
 /// The step in whose name sandboxes are started here.
 const NAME: &str = "backend-check";
-
-fn request(secret: &SecretRef) -> SecretRequest {
-    SecretRequest {
-        name: secret.name.clone(),
-        uri: secret.uri.to_string(),
-        version: secret.version.clone(),
-        redact: secret.redact,
-        file: false,
-    }
-}
 
 fn said(refusal: &Refusal) -> String {
     format!("{}: {}", refusal.code, refusal.message)

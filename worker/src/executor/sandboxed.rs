@@ -695,7 +695,8 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits, egress: bool) -> 
     }
 }
 
-fn request(secret: &SecretRef) -> SecretRequest {
+/// What init is asked to resolve.
+pub(crate) fn request(secret: &SecretRef) -> SecretRequest {
     SecretRequest {
         name: secret.name.clone(),
         uri: secret.uri.to_string(),
