@@ -26,7 +26,9 @@ def too_long(text):
             yield number, len(line)
 
 
-files = subprocess.run(["git", "ls-files", "-z", "*.rs"], check=True, capture_output=True, text=True)
+# New files as well, before git knows them.
+listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.rs"]
+files = subprocess.run(listing, check=True, capture_output=True, text=True)
 wrong = [
     f"{name}:{number}: a comment of {length} columns, {WIDTH} at most"
     for name in files.stdout.split("\0")

@@ -46,7 +46,8 @@ impl Ledger {
     /// The id of what a key stands for, if it does.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`] when it does for another request, or the tables do not answer.
+    /// [`Error::IdempotencyMismatch`] when it does for another request, or the tables do not
+    /// answer.
     pub(crate) async fn made_before<Id: FromStr>(
         &self,
         key: &Key,
